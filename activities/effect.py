@@ -1,0 +1,147 @@
+"""The one helper of every effect: one key, one provider call, one honest answer.
+
+An activity runs *at least* once: a kill, a lost response or a zombie runs it again. Four rules
+make its effect happen at most once all the same:
+
+- the key comes from the workflow and is the same in every attempt, re-dispatch and run; it
+  travels as the `Idempotency-Key` header;
+- a provider forgets keys after a while: past that horizon, look up by our reference before acting;
+- a refusal is a value; a timeout, a lost connection, a 5xx or a 429 is an exception, because the
+  effect *may* have happened, and only the same key again can tell;
+- a dispatch is counted before it begins and after it ends. One that keeps beginning and never
+  ending takes its process down with it: it runs alone, so that bystanders are not blamed, and is
+  then parked for a person.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from activities.gate import Gate
+from app.store import Store, attempts, records
+from workflows.messages import Answer, Call
+
+DEADLINE = 30.0  # seconds; longer work is submitted with a key and then polled or called back
+REQUEST_TIMEOUT = 10.0  # seconds for one provider call
+
+
+class Body(BaseModel):
+    """Base of what is sent to a provider; a wrong body is found before it leaves."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass
+class Env:
+    """What activities work with. It belongs to the event loop that runs them."""
+
+    store: Store
+    provider: httpx.AsyncClient
+    key_ttl: float = 82_800.0  # seconds; an hour less than the providers promise to remember a key
+    suspect_after: int = 2  # dispatches that never ended before a step has to run alone
+    park_after: int = 3  # dispatches alone that never ended before a step is parked
+    gate: Gate = field(default_factory=Gate)
+
+
+Activity = Callable[[Env, dict[str, Any]], Awaitable[BaseModel | None]]
+
+
+class Fault(Exception):
+    """Nobody knows whether the effect happened; the same key again will tell."""
+
+
+def effect(operation: str, body: type[Body]) -> Activity:
+    """An activity that carries out `operation`, with `body` as the shape of its request."""
+
+    async def activity(env: Env, message: dict[str, Any]) -> Answer:
+        call = Call.model_validate(message)
+        return await perform(env, operation, call, body.model_validate(call.body))
+
+    return activity
+
+
+async def perform(env: Env, operation: str, call: Call, body: Body) -> Answer:
+    """Carries out one effect under its key.
+
+    Raises:
+        Fault: a lost connection, a 5xx or a 429; to be retried with the same key.
+        TimeoutError: the same, after `DEADLINE` seconds.
+    """
+    async with env.store.reading() as tx:
+        past = await attempts.past(tx, call.key)
+    if past.unfinished_alone >= env.park_after:
+        return Answer(result="parked", reason="the step keeps taking its process down")
+    alone = past.unfinished >= env.suspect_after
+    async with env.gate.alone() if alone else env.gate.together():
+        async with env.store.transaction() as tx:
+            number = await attempts.begin(
+                tx, instance=call.instance, key=call.key, operation=operation, alone=alone
+            )
+        try:
+            async with asyncio.timeout(DEADLINE):
+                answer = await _known(env, operation, call, past) or await _send(
+                    env, operation, call, body
+                )
+        except BaseException as error:
+            # Whatever is raised here has come back, and so is not the death of the process.
+            async with env.store.transaction() as tx:
+                await attempts.finish(tx, number, result="fault", error=_describe(error))
+            raise
+        async with env.store.transaction() as tx:
+            await attempts.finish(tx, number, result=answer.result, error=answer.reason)
+    return answer
+
+
+async def _known(env: Env, operation: str, call: Call, past: attempts.Past) -> Answer | None:
+    """Past the horizon a key no longer protects: ask for our reference before acting again."""
+    if past.first_at is None or (records.now() - past.first_at).total_seconds() < env.key_ttl:
+        return None
+    response = await _request(env, "GET", operation, params={"reference": call.key})
+    return None if response.status_code == 404 else _answer(response)
+
+
+async def _send(env: Env, operation: str, call: Call, body: Body) -> Answer:
+    content = {
+        **body.model_dump(mode="json"),
+        "instance": call.instance,
+        "reference": call.key,
+    }
+    if call.undoes:
+        content["undoes"] = call.undoes
+    headers = {"Idempotency-Key": call.key}
+    return _answer(await _request(env, "POST", operation, json=content, headers=headers))
+
+
+async def _request(env: Env, method: str, operation: str, **arguments: Any) -> httpx.Response:
+    path = "/" + operation.replace(".", "/")
+    try:
+        response = await env.provider.request(method, path, **arguments)
+    except httpx.TransportError as error:
+        raise Fault(f"{operation}: {_describe(error)}") from error
+    if response.status_code >= 500 or response.status_code in (408, 425, 429):
+        raise Fault(f"{operation}: HTTP {response.status_code}")
+    return response
+
+
+def _answer(response: httpx.Response) -> Answer:
+    """A body with a `result` is the provider's answer; any other 4xx says the request is wrong."""
+    try:
+        content = response.json()
+        fields = {name: content.get(name) for name in ("result", "provider_id", "reason")}
+        return Answer.model_validate(fields)
+    except (ValueError, AttributeError, ValidationError) as error:
+        if response.is_client_error:
+            return Answer(
+                result="rejected", reason=f"HTTP {response.status_code}: {response.text}"[:500]
+            )
+        raise Fault(f"HTTP {response.status_code} with an answer that makes no sense") from error
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:500].rstrip(": ")

@@ -1,0 +1,13 @@
+"""Messages to people. Nothing unsends one, so they come behind the pivot."""
+
+from activities.effect import Body, effect
+
+
+class Letter(Body):
+    """A message made from a template."""
+
+    to: str
+    template: str
+
+
+send = effect("notifier.send", Letter)

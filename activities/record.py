@@ -1,0 +1,48 @@
+"""The application's own store, seen from a workflow. Each of these may run twice unharmed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from activities.effect import Env
+from app.store import inbox, interventions, records
+from workflows.messages import Beginning, Ending, Incident, Resolution, Taken, Turn, Wait
+
+
+async def begin(env: Env, message: dict[str, Any]) -> Beginning:
+    """Whether this run may proceed, and which way."""
+    async with env.store.transaction() as tx:
+        return await records.begin(tx, message["instance"])
+
+
+async def turn(env: Env, message: dict[str, Any]) -> None:
+    """Records a change of direction before the first effect that it leads to."""
+    change = Turn.model_validate(message)
+    async with env.store.transaction() as tx:
+        await records.turn(tx, change)
+        if change.direction == "down":
+            await interventions.close_forward(tx, change.instance)
+
+
+async def take(env: Env, message: dict[str, Any]) -> Taken:
+    """Takes the event that a wait is for, or says until when to wait."""
+    async with env.store.transaction() as tx:
+        return await inbox.take(tx, Wait.model_validate(message))
+
+
+async def open_intervention(env: Env, message: dict[str, Any]) -> None:
+    """Opens an intervention, once; the relay sends its one alert."""
+    async with env.store.transaction() as tx:
+        await interventions.open_(tx, Incident.model_validate(message))
+
+
+async def read_resolution(env: Env, message: dict[str, Any]) -> Resolution:
+    """The answer of a person, if there is one yet."""
+    async with env.store.transaction() as tx:
+        return await interventions.read_resolution(tx, Incident.model_validate(message))
+
+
+async def end(env: Env, message: dict[str, Any]) -> None:
+    """Keeps the outcome where it outlives the engine's instance."""
+    async with env.store.transaction() as tx:
+        await records.end(tx, Ending.model_validate(message))

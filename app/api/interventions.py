@@ -1,0 +1,58 @@
+"""Interventions: what waits for a person, and the person's answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query
+
+from app.api.common import ID_PATTERN, Note, PartsOf, Request_
+from app.api.views import intervention
+from app.api.workflows import Limit
+from app.errors import Problem
+from app.store import interventions
+
+router = APIRouter(tags=["interventions"])
+
+INTERVENTION = ID_PATTERN.rstrip("$") + r"/[A-Za-z0-9._:/-]{1,110}$"
+
+
+class Answer(Request_):
+    """`retry` tries again from zero; `settled` says that it was settled by hand."""
+
+    action: Literal["retry", "settled"]
+    note: Note
+
+
+@router.get("/interventions")
+async def list_interventions(
+    parts: PartsOf,
+    status: Literal["open", "all"] = "open",
+    after: Annotated[str | None, Query(pattern=INTERVENTION)] = None,
+    limit: Limit = 50,
+) -> dict[str, Any]:
+    """Interventions in order of their ids; `next` is the cursor of the next page."""
+    async with parts.store.reading() as tx:
+        rows = await interventions.page(
+            tx, open_only=status == "open", after=after, limit=limit + 1
+        )
+    items = [intervention(row) for row in rows[:limit]]
+    return {"items": items, "next": rows[limit - 1]["id"] if len(rows) > limit else None}
+
+
+@router.post("/interventions/{id:path}")
+async def answer_intervention(
+    parts: PartsOf, id: Annotated[str, Path(pattern=INTERVENTION)], answer: Answer
+) -> dict[str, Any]:
+    """Answers an intervention. Of two people who answer at once, one gets 409."""
+    async with parts.store.transaction() as tx:
+        if await interventions.get(tx, id) is None:
+            raise Problem(404, "unknown-intervention", "No such intervention")
+        won = await interventions.answer(
+            tx, id, action=answer.action, note=answer.note, by="anonymous"
+        )
+        row = await interventions.get(tx, id)
+    if not won or row is None:
+        raise Problem(409, "answered", "Answered already", "somebody else was first")
+    parts.relay.poke()
+    return intervention(row)

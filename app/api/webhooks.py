@@ -1,0 +1,56 @@
+"""Callbacks of providers: verified, kept, and only then raised."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import Field, StringConstraints, ValidationError
+
+from app.api.common import ID_PATTERN, PartsOf, Request_, Word
+from app.errors import Problem
+from app.security import verify
+from app.store import inbox, records
+
+router = APIRouter(tags=["webhooks"])
+
+Source = Literal["carrier", "warehouse", "signing", "payment"]
+
+REFERENCE = ID_PATTERN.rstrip("$") + r"/[A-Za-z0-9._:/-]{1,100}$"
+
+
+class Callback(Request_):
+    """What a provider tells us; `reference` is the one that we gave it."""
+
+    type: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,30}\.[a-z_]{1,60}$")]
+    reference: Annotated[str, StringConstraints(pattern=REFERENCE)]
+    occurred_at: Word
+    data: dict[str, Any] = Field(default={}, max_length=50)
+
+
+@router.post("/webhooks/{source}")
+async def receive(parts: PartsOf, source: Source, request: Request) -> dict[str, Any]:
+    """Keeps a callback once and answers 200 for it ever after, early, late or repeated."""
+    body = await request.body()
+    event_id = verify(parts.settings.webhook_secret.get_secret_value(), request.headers, body)
+    try:
+        callback = Callback.model_validate_json(body)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise Problem(422, "invalid", "Not valid", f"the callback's {where or 'body'}") from error
+    if callback.type.split(".")[0] != source:
+        raise Problem(422, "invalid", "Not valid", "the type is not one of this source")
+    instance = callback.reference.split("/", 1)[0]
+    async with parts.store.transaction() as tx:
+        if await records.get(tx, instance) is None:
+            raise Problem(404, "unknown-workflow", "No such workflow", "nothing has this reference")
+        first = await inbox.keep(
+            tx,
+            instance=instance,
+            event_id=event_id,
+            name=source,
+            type=callback.type,
+            data={"reference": callback.reference, **callback.data},
+        )
+    parts.relay.poke()
+    return {"event_id": event_id, "instance": instance, "duplicate": not first}

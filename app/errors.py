@@ -1,0 +1,76 @@
+"""Errors as RFC 9457 problem documents. No input makes a 500, and no document echoes its input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from app.store.records import Conflict
+
+TYPE = "https://steadfast.dev/problems/"
+
+
+class Problem(Exception):
+    """An error that knows its status and its `type`."""
+
+    def __init__(self, status: int, name: str, title: str, detail: str | None = None) -> None:
+        super().__init__(detail or title)
+        self.status = status
+        self.name = name
+        self.title = title
+        self.detail = detail
+
+
+def document(
+    status: int, name: str, title: str, detail: str | None = None, **more: Any
+) -> JSONResponse:
+    """The response for a problem."""
+    content = {"type": TYPE + name, "title": title, "status": status, **more}
+    if detail:
+        content["detail"] = detail
+    return JSONResponse(content, status, media_type="application/problem+json")
+
+
+async def _problem(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)
+    return document(error.status, error.name, error.title, error.detail)
+
+
+async def _conflict(_: Request, error: Exception) -> JSONResponse:
+    return document(422, "conflict", "Used before for something else", str(error))
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    # Only where and why, never the value: it may be secret, huge, or not encodable at all.
+    errors = [
+        {"at": ".".join(str(part) for part in item["loc"])[:200], "why": item["msg"][:500]}
+        for item in error.errors()[:20]
+    ]
+    malformed = any(item["type"] == "json_invalid" for item in error.errors())
+    title = "Not JSON" if malformed else "Not valid"
+    return document(400 if malformed else 422, "invalid", title, errors=_encodable(errors))
+
+
+async def _http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return document(error.status_code, f"http-{error.status_code}", str(error.detail))
+
+
+def _encodable(errors: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [
+        {name: text.encode("utf-8", "replace").decode() for name, text in item.items()}
+        for item in errors
+    ]
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of the application a problem document."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(Conflict, _conflict)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)

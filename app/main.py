@@ -1,0 +1,53 @@
+"""The application: its parts, started in order and stopped in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app import errors
+from app.api import health, interventions, orders, webhooks, workflows
+from app.api.common import Parts
+from app.engine import Engine
+from app.limits import BodyLimit
+from app.relay import Relay
+from app.settings import Settings, SidecarSettings
+from app.sidecar import Watcher
+from app.store.migrate import migrate
+from app.worker import Worker, make_env
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    env = make_env(settings)
+    await migrate(env.store)
+    worker = Worker(settings)
+    watcher = Watcher(SidecarSettings(), settings.wedge_after, worker.ready)
+    relay = Relay(env, Engine(), settings.relay_interval)
+    app.state.parts = Parts(settings, env.store, relay, watcher)
+    # HTTP answers before there is a sidecar: neither waits for the other.
+    worker.start()
+    tasks = [asyncio.create_task(watcher.run()), asyncio.create_task(relay.run())]
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await worker.stop()
+    await watcher.close()
+    await env.provider.aclose()
+    await env.store.close()
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The ASGI application; settings come from the environment unless they are given."""
+    app = FastAPI(title="Steadfast", lifespan=_lifespan)
+    app.state.settings = settings or Settings()
+    errors.install(app)
+    app.add_middleware(BodyLimit)
+    for module in (orders, workflows, interventions, webhooks, health):
+        app.include_router(module.router)
+    return app

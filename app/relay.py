@@ -1,0 +1,163 @@
+"""The relay: carries what the store has kept to the engine, to providers and to people.
+
+A transactional outbox. Requests only write to the store and poke the relay; what a crash leaves
+behind is picked up by the next sweep of any replica. Every row is claimed before it is carried,
+and carrying it twice is harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from activities.effect import Env, Fault, perform
+from activities.notifier import Letter
+from activities.payment import Refund
+from app.engine import Engine, EngineUnavailable
+from app.store import inbox, interventions, records
+from workflows.messages import Answer, Call, Incident
+
+log = logging.getLogger(__name__)
+
+BATCH = 64
+CLAIM = 10.0  # seconds; longer than a call to the engine may last
+RETRY = 1.0  # seconds before a start that failed is tried again
+
+
+class Relay:
+    """Sweeps when poked, and now and then all the same."""
+
+    def __init__(self, env: Env, engine: Engine, interval: float) -> None:
+        self._env = env
+        self._engine = engine
+        self._interval = interval
+        self._poked = asyncio.Event()
+
+    def poke(self) -> None:
+        """Something was kept; carry it now."""
+        self._poked.set()
+
+    async def run(self) -> None:
+        """Sweeps until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._repeat(self._engine_sweep, self._poked))
+            group.create_task(self._repeat(self._people_sweep, None))
+
+    async def _repeat(
+        self, sweep: Callable[[], Awaitable[bool]], poked: asyncio.Event | None
+    ) -> None:
+        poked = poked or asyncio.Event()
+        while True:
+            poked.clear()
+            try:
+                more = await sweep()
+            except Exception:
+                # The store or the engine is away. Nothing is lost by trying again.
+                log.exception("sweep failed")
+                more = False
+            if not more:
+                try:
+                    await asyncio.wait_for(poked.wait(), self._interval)
+                except TimeoutError:
+                    continue
+
+    async def _engine_sweep(self) -> bool:
+        async with self._env.store.transaction() as tx:
+            starts = await records.claim_unscheduled(tx, BATCH, CLAIM)
+            events = await inbox.claim_unraised(tx, BATCH)
+            answers = await interventions.claim_unraised(tx, BATCH)
+        await _all(self._start(row["id"], row["kind"], row["input"]) for row in starts)
+        await _all(self._ring(row["instance"], row["name"]) for row in events)
+        await _all(self._ring(row["instance"], "intervention") for row in answers)
+        return len(starts) == BATCH or len(events) == BATCH
+
+    async def _start(self, id: str, kind: str, input: dict[str, Any]) -> None:
+        try:
+            await self._engine.schedule(kind, id, input)
+        except EngineUnavailable as error:
+            log.warning("not scheduled yet: %s", error)
+            async with self._env.store.transaction() as tx:
+                await records.release(tx, id, RETRY)
+            return
+        async with self._env.store.transaction() as tx:
+            await records.mark_scheduled(tx, id)
+
+    async def _ring(self, id: str, name: str) -> None:
+        try:
+            await self._engine.ring(id, name)
+        except EngineUnavailable as error:
+            log.warning("not raised yet: %s", error)
+
+    async def _people_sweep(self) -> bool:
+        async with self._env.store.reading() as tx:
+            late = await inbox.leftovers(tx, BATCH)
+            unalerted = await interventions.unalerted(tx, BATCH)
+        await _all(self._settle_late(row) for row in late)
+        await _all(self._alert(row) for row in unalerted)
+        return False
+
+    async def _settle_late(self, event: Any) -> None:
+        """An event came after the end: agrees with the outcome, or is made good, or is asked."""
+        instance = event["instance"]
+        if event["type"] == "payment.captured" and event["outcome"] != "FULFILLED":
+            call = Call(
+                instance=instance, key=f"{instance}/late_refund", undoes=f"{instance}/charge"
+            )
+            answer = await self._effect("payment.refund", call, Refund())
+            if answer is None:
+                return
+            if not answer.done:
+                await self._contradiction(event, f"late refund {answer.result}: {answer.reason}")
+        elif event["type"] in CONTRADICTIONS.get(event["outcome"], ()):
+            await self._contradiction(event, f"{event['type']} after the end")
+        async with self._env.store.transaction() as tx:
+            await inbox.consumed(tx, instance, event["event_id"], by="relay")
+
+    async def _contradiction(self, event: Any, reason: str) -> None:
+        incident = Incident(
+            instance=event["instance"],
+            key=f"{event['instance']}/{event['type']}",
+            n=1,
+            kind="contradiction",
+            reason=f"{reason}; the outcome was {event['outcome']}"[:500],
+            blocking=False,
+        )
+        async with self._env.store.transaction() as tx:
+            await interventions.open_(tx, incident)
+
+    async def _alert(self, row: Any) -> None:
+        call = Call(instance=row["instance"], key=f"{row['id']}/alert")
+        letter = Letter(to="on-call", template=f"intervention_{row['kind']}")
+        answer = await self._effect("notifier.send", call, letter)
+        if answer is None:
+            return
+        log.error("intervention %s: %s (alert %s)", row["id"], row["reason"], answer.result)
+        async with self._env.store.transaction() as tx:
+            await interventions.alerted(tx, row["id"])
+
+    async def _effect(self, operation: str, call: Call, body: Any) -> Answer | None:
+        try:
+            return await perform(self._env, operation, call, body)
+        except (Fault, TimeoutError) as fault:
+            log.warning("not carried yet: %s: %s", call.key, fault)
+            return None
+
+
+# What a provider may say after the end that cannot both be true with the outcome.
+CONTRADICTIONS = {
+    "FULFILLED": ("warehouse.not_found", "payment.failed"),
+    "COMPENSATED": ("carrier.picked_up",),
+    "REFUSED": ("carrier.picked_up",),
+}
+
+
+async def _all(calls: Iterable[Awaitable[None]]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for call in calls:
+            group.create_task(_awaited(call))
+
+
+async def _awaited(call: Awaitable[None]) -> None:
+    await call

@@ -1,0 +1,43 @@
+"""Settings of the application, each from the environment as `STEADFAST_<NAME>`."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Durations are seconds. The sidecar's address and token come from Dapr's own variables."""
+
+    model_config = SettingsConfigDict(env_prefix="STEADFAST_")
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    database_url: str = "sqlite+aiosqlite:///steadfast.db"
+    downstream_url: str = "http://127.0.0.1:8100"
+    webhook_secret: SecretStr = Field(description="shared with the providers that call back")
+    key_ttl: float = 82_800
+    suspect_after: int = 2
+    park_after: int = 3
+    relay_interval: float = 0.5
+    wedge_after: float = 5.0
+
+
+class SidecarSettings(BaseSettings):
+    """Where the sidecar is, in the variables that Dapr and its SDK use."""
+
+    model_config = SettingsConfigDict(env_prefix="DAPR_")
+
+    runtime_host: str = "127.0.0.1"
+    http_port: int = 3500
+    api_token: SecretStr | None = None
+
+    @property
+    def http_url(self) -> str:
+        """Base URL of the sidecar's HTTP API."""
+        return f"http://{self.runtime_host}:{self.http_port}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The token that the sidecar asks of every caller."""
+        return {"dapr-api-token": self.api_token.get_secret_value()} if self.api_token else {}

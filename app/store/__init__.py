@@ -1,0 +1,72 @@
+"""The application's own store: accepted starts, the inbox, attempts and interventions.
+
+SQLAlchemy Core on sqlite (default) or Postgres. A `Store` belongs to one event loop; the HTTP
+side and the worker each open their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import Table, event, insert
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+BUSY_TIMEOUT = 30  # seconds; sqlite has one writer at a time, and the others queue here
+
+
+class Store:
+    """A pool of connections, and the two ways to use one."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _open(url)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that commits at the end of the block and rolls back on any error."""
+        async with self.engine.begin() as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for single reads; it takes no lock and waits for nobody."""
+        async with self.engine.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self.engine.dispose()
+
+
+def _open(url: str) -> AsyncEngine:
+    if not url.startswith("sqlite"):
+        return create_async_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True)
+    engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT})
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        # WAL alone would lose the last commits with the power; an accepted start must not be.
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Any) -> None:
+        # A deferred transaction that turns writer half-way fails at once with "database is
+        # locked", whatever the busy timeout; one that starts as writer queues.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+async def insert_once(tx: AsyncConnection, table: Table, values: dict[str, Any]) -> bool:
+    """Inserts a row unless its key is taken; says whether it did."""
+    dialect = postgresql if tx.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).values(values).on_conflict_do_nothing()
+    return (await tx.execute(statement)).rowcount == 1
+
+
+__all__ = ["Store", "insert", "insert_once"]

@@ -1,0 +1,175 @@
+"""The inbox: events are kept, then raised, then consumed, each once, across every run.
+
+A wait is a conditional row. An event takes it, or its timer expires it, never both; whoever lost
+learns so from the row.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import RowMapping, and_, exists, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store import insert_once, records
+from app.store.schema import inbox, waits
+from app.store.schema import records as record_table
+from workflows.messages import Event, Taken, Wait
+
+# Names that an instance may hear at any moment, whatever it waits for.
+ALWAYS_RAISED = ("cancel", "control")
+
+
+async def keep(
+    tx: AsyncConnection, *, instance: str, event_id: str, name: str, type: str, data: dict[str, Any]
+) -> bool:
+    """Keeps an event once; `False` when the very same event was kept before.
+
+    Raises:
+        records.Conflict: the event id was used for another body.
+    """
+    body_hash = records.content_hash({"name": name, "type": type, "data": data})
+    # The record's lock orders this against a wait that is being opened or closed just now.
+    await records.get(tx, instance, lock=True)
+    at = records.now()
+    row = {
+        "instance": instance,
+        "event_id": event_id,
+        "name": name,
+        "type": type,
+        "data": data,
+        "body_hash": body_hash,
+        "received_at": at,
+        "next_raise_at": at,
+    }
+    if await insert_once(tx, inbox, row):
+        return True
+    query = select(inbox.c.body_hash).where(
+        inbox.c.instance == instance, inbox.c.event_id == event_id
+    )
+    if (await tx.execute(query)).scalar_one() != body_hash:
+        raise records.Conflict(f"event id {event_id!r} was used for another event")
+    return False
+
+
+async def take(tx: AsyncConnection, wait: Wait) -> Taken:
+    """Gives the wait its event, the same one whenever the same wait asks again."""
+    record = await records.get(tx, wait.instance, lock=True)
+    if record is None:
+        return Taken(expired=True)
+    row = await _wait_row(tx, wait)
+    if row is not None and row["state"] == "taken":
+        return Taken(event=await _event(tx, wait.instance, row["event_id"]))
+    if row is not None and row["state"] == "expired":
+        return Taken(expired=True)
+    event = await _oldest_unconsumed(tx, wait)
+    if event is not None:
+        await _consume(tx, wait, event)
+        await records.progress(tx, wait.instance, status="RUNNING")
+        return Taken(event=event)
+    if row is None:
+        return Taken()
+    if wait.final:
+        await _set_wait(tx, wait, state="expired")
+        await records.progress(tx, wait.instance, status="RUNNING")
+        return Taken(expired=True)
+    await records.progress(
+        tx, wait.instance, status="WAITING", step=None, waiting_for=wait.name, due_at=row["due_at"]
+    )
+    return Taken(due=row["due_at"])
+
+
+async def _wait_row(tx: AsyncConnection, wait: Wait) -> RowMapping | None:
+    if wait.due is not None:
+        opened = {
+            "instance": wait.instance,
+            "token": wait.token,
+            "name": wait.name,
+            "due_at": wait.due,
+            "state": "open",
+        }
+        await insert_once(tx, waits, opened)
+    query = select(waits).where(waits.c.instance == wait.instance, waits.c.token == wait.token)
+    return (await tx.execute(query)).mappings().one_or_none()
+
+
+async def _event(tx: AsyncConnection, instance: str, event_id: str) -> Event:
+    query = select(inbox).where(inbox.c.instance == instance, inbox.c.event_id == event_id)
+    row = (await tx.execute(query)).mappings().one()
+    return Event(event_id=row["event_id"], type=row["type"], data=row["data"])
+
+
+async def _oldest_unconsumed(tx: AsyncConnection, wait: Wait) -> Event | None:
+    mine = or_(inbox.c.consumed_at.is_(None), inbox.c.consumed_by == wait.token)
+    query = (
+        select(inbox.c.event_id)
+        .where(inbox.c.instance == wait.instance, inbox.c.name == wait.name, mine)
+        .order_by(inbox.c.received_at, inbox.c.event_id)
+        .limit(1)
+    )
+    event_id = (await tx.execute(query)).scalar_one_or_none()
+    return await _event(tx, wait.instance, event_id) if event_id else None
+
+
+async def _consume(tx: AsyncConnection, wait: Wait, event: Event) -> None:
+    await consumed(tx, wait.instance, event.event_id, by=wait.token)
+    await _set_wait(tx, wait, state="taken", event_id=event.event_id)
+
+
+async def consumed(tx: AsyncConnection, instance: str, event_id: str, *, by: str) -> None:
+    """Marks an event as dealt with, and by what."""
+    await tx.execute(
+        update(inbox)
+        .where(inbox.c.instance == instance, inbox.c.event_id == event_id)
+        .values(consumed_by=by, consumed_at=records.now())
+    )
+
+
+async def _set_wait(tx: AsyncConnection, wait: Wait, **values: Any) -> None:
+    await tx.execute(
+        update(waits)
+        .where(waits.c.instance == wait.instance, waits.c.token == wait.token)
+        .values(**values)
+    )
+
+
+async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
+    """Takes kept events whose doorbell is due: nobody has consumed them, and somebody waits.
+
+    Each is due again after a growing pause, so a doorbell that the engine lost rings again.
+    """
+    at = records.now()
+    awaited = exists().where(
+        waits.c.instance == inbox.c.instance, waits.c.name == inbox.c.name, waits.c.state == "open"
+    )
+    due = and_(inbox.c.consumed_at.is_(None), inbox.c.next_raise_at <= at)
+    query = (
+        select(inbox.c.instance, inbox.c.event_id, inbox.c.name, inbox.c.raises)
+        .join(record_table, record_table.c.id == inbox.c.instance)
+        .where(due, record_table.c.state == "scheduled")
+        .where(or_(awaited, inbox.c.name.in_(ALWAYS_RAISED)))
+        .order_by(inbox.c.next_raise_at)
+        .limit(limit)
+    )
+    rows = list((await tx.execute(query)).mappings())
+    for row in rows:
+        pause = min(60.0, 2.0 ** (row["raises"] + 1))
+        await tx.execute(
+            update(inbox)
+            .where(inbox.c.instance == row["instance"], inbox.c.event_id == row["event_id"])
+            .values(raises=row["raises"] + 1, next_raise_at=at + timedelta(seconds=pause))
+        )
+    return rows
+
+
+async def leftovers(tx: AsyncConnection, limit: int) -> list[RowMapping]:
+    """Events that came after the end, or that no wait of an ended instance consumed."""
+    query = (
+        select(inbox, record_table.c.kind, record_table.c.outcome)
+        .join(record_table, record_table.c.id == inbox.c.instance)
+        .where(inbox.c.consumed_at.is_(None), record_table.c.state == "ended")
+        .order_by(inbox.c.received_at)
+        .limit(limit)
+    )
+    return list((await tx.execute(query)).mappings())

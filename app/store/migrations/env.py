@@ -1,0 +1,13 @@
+"""Run by Alembic; the connection is handed in by `app.store.migrate`."""
+
+from alembic import context
+
+from app.store.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+    transactional_ddl=False,
+)
+context.run_migrations()

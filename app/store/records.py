@@ -1,0 +1,184 @@
+"""Accepted starts: inserted before anything is scheduled, kept after the engine has forgotten."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import RowMapping, and_, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store import insert_once
+from app.store.schema import inbox, records
+from workflows.messages import Beginning, Ending, Turn
+
+OPEN = records.c.state != "ended"
+
+
+def now() -> datetime:
+    """The store's clock."""
+    return datetime.now(UTC)
+
+
+def content_hash(body: Any) -> str:
+    """The identity of a body: equal bodies hash alike whatever the order of their fields."""
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Conflict(Exception):
+    """The id or the idempotency key was used before, for something else."""
+
+
+async def accept(
+    tx: AsyncConnection,
+    *,
+    id: str,
+    kind: str,
+    idempotency_key: str | None,
+    request_hash: str,
+    input: dict[str, Any],
+) -> bool:
+    """Accepts a start once; `False` when the very same start was accepted before.
+
+    Raises:
+        Conflict: the id or the key belongs to another request.
+    """
+    at = now()
+    inserted = await insert_once(
+        tx,
+        records,
+        {
+            "id": id,
+            "kind": kind,
+            "idempotency_key": idempotency_key,
+            "request_hash": request_hash,
+            "input": input,
+            "state": "accepted",
+            "status": "ACCEPTED",
+            "direction": "forward",
+            "accepted_at": at,
+            "progress_at": at,
+        },
+    )
+    if inserted:
+        return True
+    existing = await get(tx, id)
+    if existing is None:
+        raise Conflict(f"Idempotency-Key {idempotency_key!r} was used for another id")
+    if existing["kind"] != kind or existing["request_hash"] != request_hash:
+        raise Conflict(f"id {id!r} was used for another request")
+    return False
+
+
+async def by_idempotency_key(tx: AsyncConnection, kind: str, key: str) -> RowMapping | None:
+    """The record that a start with this key made."""
+    query = select(records).where(records.c.kind == kind, records.c.idempotency_key == key)
+    return (await tx.execute(query)).mappings().one_or_none()
+
+
+async def get(tx: AsyncConnection, id: str, *, lock: bool = False) -> RowMapping | None:
+    """One record; with `lock`, whoever else wants to change this instance waits."""
+    query = select(records).where(records.c.id == id)
+    if lock:
+        query = query.with_for_update()
+    return (await tx.execute(query)).mappings().one_or_none()
+
+
+async def page(
+    tx: AsyncConnection, *, kind: str | None, status: str | None, after: str | None, limit: int
+) -> list[RowMapping]:
+    """Records in order of their ids, from behind `after`."""
+    query = select(records).order_by(records.c.id).limit(limit)
+    if kind:
+        query = query.where(records.c.kind == kind)
+    if status:
+        query = query.where(records.c.status == status)
+    if after:
+        query = query.where(records.c.id > after)
+    return list((await tx.execute(query)).mappings())
+
+
+async def claim_unscheduled(tx: AsyncConnection, limit: int, claim: float) -> list[RowMapping]:
+    """Takes up to `limit` accepted records for `claim` seconds, so that one relay starts each."""
+    at = now()
+    free = and_(
+        records.c.state == "accepted",
+        or_(records.c.claimed_until.is_(None), records.c.claimed_until < at),
+    )
+    query = select(records).where(free).order_by(records.c.accepted_at).limit(limit)
+    rows = list((await tx.execute(query.with_for_update(skip_locked=True))).mappings())
+    if rows:
+        await tx.execute(
+            update(records)
+            .where(records.c.id.in_([row["id"] for row in rows]))
+            .values(claimed_until=at + timedelta(seconds=claim))
+        )
+    return rows
+
+
+async def mark_scheduled(tx: AsyncConnection, id: str) -> None:
+    """The engine has it."""
+    await tx.execute(
+        update(records)
+        .where(records.c.id == id, records.c.state == "accepted")
+        .values(state="scheduled", claimed_until=None)
+    )
+
+
+async def release(tx: AsyncConnection, id: str, delay: float) -> None:
+    """Gives a claimed record back, to be tried again in `delay` seconds."""
+    await tx.execute(
+        update(records)
+        .where(records.c.id == id, records.c.state == "accepted")
+        .values(claimed_until=now() + timedelta(seconds=delay))
+    )
+
+
+async def begin(tx: AsyncConnection, id: str) -> Beginning:
+    """Tells a run whether it may proceed, and which way."""
+    record = await get(tx, id, lock=True)
+    if record is None:
+        return Beginning(proceed=False, reason="never accepted")
+    if record["state"] == "ended":
+        return Beginning(proceed=False, reason="ended", outcome=record["outcome"])
+    direction, reason = record["direction"], record["reason"]
+    if direction == "forward" and await _cancel_kept(tx, id):
+        direction, reason = "down", "cancelled"
+    await progress(tx, id, status="RUNNING", started_at=record["started_at"] or now())
+    return Beginning(proceed=True, direction=direction, reason=reason)
+
+
+async def _cancel_kept(tx: AsyncConnection, id: str) -> bool:
+    query = select(inbox.c.event_id).where(inbox.c.instance == id, inbox.c.name == "cancel")
+    return (await tx.execute(query.limit(1))).first() is not None
+
+
+async def progress(tx: AsyncConnection, id: str, **values: Any) -> None:
+    """Notes what an instance that has not ended is doing now."""
+    values = {"waiting_for": None, "due_at": None, "progress_at": now(), **values}
+    await tx.execute(update(records).where(records.c.id == id, OPEN).values(**values))
+
+
+async def turn(tx: AsyncConnection, turn: Turn) -> None:
+    """Records a change of direction before the first effect that it leads to."""
+    await progress(
+        tx, turn.instance, status="RUNNING", direction=turn.direction, reason=turn.reason
+    )
+
+
+async def end(tx: AsyncConnection, ending: Ending) -> None:
+    """Keeps the first outcome; a second run of an ended instance changes nothing."""
+    at = now()
+    await progress(
+        tx,
+        ending.instance,
+        state="ended",
+        status="ENDED",
+        step=None,
+        outcome=ending.outcome,
+        reason=ending.reason,
+        ended_at=at,
+    )

@@ -1,0 +1,152 @@
+"""The tables of the application. They outlive the engine, whose instances are disposable."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A point in time, always aware and in UTC; sqlite keeps no zone, so it is put back here."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuses naive times: nobody could say which hour they mean."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime was given to the store")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Adds the zone that sqlite dropped."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+ID = String(100)
+KEY = String(200)
+
+# One row per accepted start: accepted -> scheduled -> ended(outcome).
+records = Table(
+    "records",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("kind", String(50), nullable=False),
+    Column("idempotency_key", KEY),
+    Column("request_hash", String(64), nullable=False),
+    Column("input", JSON, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("step", String(100)),
+    Column("waiting_for", String(100)),
+    Column("due_at", Instant),
+    Column("direction", String(10), nullable=False),
+    Column("reason", Text),
+    Column("outcome", String(50)),
+    Column("accepted_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("ended_at", Instant),
+    Column("progress_at", Instant, nullable=False),
+    Column("claimed_until", Instant),
+    UniqueConstraint("kind", "idempotency_key"),
+    Index(None, "state", "claimed_until"),
+    Index(None, "kind", "status", "id"),
+)
+
+# Every event from outside, kept before anybody is told of it.
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("instance", ID, ForeignKey("records.id"), primary_key=True),
+    Column("event_id", KEY, primary_key=True),
+    Column("name", String(50), nullable=False),
+    Column("type", String(100), nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("body_hash", String(64), nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("consumed_by", KEY),
+    Column("consumed_at", Instant),
+    Column("raises", Integer, nullable=False, default=0),
+    Column("next_raise_at", Instant),
+    Index(None, "consumed_at", "next_raise_at"),
+)
+
+# What an instance waits for. The row is the conditional one that an event and a timer race for.
+waits = Table(
+    "waits",
+    metadata,
+    Column("instance", ID, ForeignKey("records.id"), primary_key=True),
+    Column("token", KEY, primary_key=True),
+    Column("name", String(50), nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("event_id", KEY),
+)
+
+# Every dispatch of an effect: one that began and never ended took its process down with it.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("instance", ID, nullable=False),
+    Column("key", KEY, nullable=False),
+    Column("operation", String(100), nullable=False),
+    Column("alone", Boolean, nullable=False),
+    Column("begun_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("result", String(20)),
+    Column("error", Text),
+    Column("forgiven", Boolean, nullable=False, default=False),
+    Index(None, "key"),
+    Index(None, "instance"),
+)
+
+interventions = Table(
+    "interventions",
+    metadata,
+    Column("id", KEY, primary_key=True),
+    Column("instance", ID, nullable=False),
+    Column("key", KEY, nullable=False),
+    Column("kind", String(30), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("blocking", Boolean, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("alerted_at", Instant),
+    Column("action", String(20)),
+    Column("note", Text),
+    Column("answered_by", String(100)),
+    Column("answered_at", Instant),
+    Column("raises", Integer, nullable=False, default=0),
+    Column("next_raise_at", Instant),
+    Index(None, "instance"),
+    Index(None, "action", "opened_at"),
+)

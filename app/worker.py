@@ -1,0 +1,91 @@
+"""The worker: registers workflows and activities, and takes work from the sidecar."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+from dapr.ext.workflow import WorkflowActivityContext, WorkflowRuntime
+
+from activities import ACTIVITIES
+from activities.effect import REQUEST_TIMEOUT, Activity, Env
+from app.settings import Settings
+from app.store import Store
+from workflows import VERSIONS
+
+log = logging.getLogger(__name__)
+
+STOP_DEADLINE = 10.0  # seconds
+
+
+def make_env(settings: Settings) -> Env:
+    """What activities work with, for the event loop that will use it."""
+    return Env(
+        store=Store(settings.database_url),
+        provider=httpx.AsyncClient(
+            base_url=settings.downstream_url,
+            timeout=REQUEST_TIMEOUT,
+            limits=httpx.Limits(max_connections=200, max_keepalive_connections=50),
+        ),
+        key_ttl=settings.key_ttl,
+        suspect_after=settings.suspect_after,
+        park_after=settings.park_after,
+    )
+
+
+class Worker:
+    """Runs in threads of its own, so that a missing sidecar never keeps HTTP from answering."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._env = make_env(settings)
+        self._runtime: Any = WorkflowRuntime()
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self._started = threading.Event()
+        for version in VERSIONS:
+            self._runtime.register_versioned_workflow(
+                version.function,
+                name=version.kind,
+                version_name=version.name,
+                is_latest=version.latest,
+            )
+        for name, activity in ACTIVITIES.items():
+            self._runtime.register_activity(_bind(self._env, name, activity), name=name)
+
+    def start(self) -> None:
+        """Begins to connect, in the background and for as long as it takes."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        # Blocks for as long as there is no sidecar, and connects again by itself later on.
+        self._runtime.start()
+        self._started.set()
+        log.info("worker connected")
+
+    async def ready(self) -> bool:
+        """Whether the worker believes that its stream of work items is open."""
+        if not self._started.is_set():
+            return False
+        return bool(await asyncio.to_thread(self._runtime.wait_for_worker_ready, timeout=0.05))
+
+    async def stop(self) -> None:
+        """Lets what is being delivered go out, then stops; the rest is dispatched again."""
+        try:
+            async with asyncio.timeout(STOP_DEADLINE):
+                await asyncio.to_thread(self._runtime.shutdown)
+        except TimeoutError:
+            log.warning("worker did not stop within %s s", STOP_DEADLINE)
+
+
+def _bind(
+    env: Env, name: str, activity: Activity
+) -> Callable[[WorkflowActivityContext, Any], Awaitable[Any]]:
+    async def bound(_: WorkflowActivityContext, message: Any) -> Any:
+        answer = await activity(env, message)
+        return None if answer is None else answer.model_dump(mode="json")
+
+    bound.__name__ = name
+    return bound

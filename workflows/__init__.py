@@ -1,0 +1,30 @@
+"""Durable workflows: pure generators. No I/O, clock, randomness or environment lives here.
+
+Every workflow is registered as a versioned type from its first day, so that a change of its
+steps is a new version and instances under way finish on the old one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from workflows import order_fulfilment
+
+WorkflowFunction = Callable[[Any, Any], Generator[Any, Any, str]]
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version of a workflow type."""
+
+    kind: str
+    name: str
+    function: WorkflowFunction
+    latest: bool
+
+
+VERSIONS: tuple[Version, ...] = (
+    Version("order_fulfilment", "v1", order_fulfilment.order_fulfilment, latest=True),
+)
