@@ -15,8 +15,10 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    for noisy in ("httpx", "alembic"):
+    for noisy in ("httpx", "alembic", "durabletask-worker", "durabletask-client"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    for own_handler in ("durabletask-worker", "durabletask-client", "WorkflowRuntime"):
+        logging.getLogger(own_handler).propagate = False
     settings = Settings()
     uvicorn.run(
         create_app(settings),

@@ -9,45 +9,37 @@ from app.errors import document
 MAX_BODY = 64 * 1024  # bytes; the engine stalls on payloads of a few MiB, so stay far below
 
 
-class _TooLarge(Exception):
-    pass
-
-
 class BodyLimit:
-    """ASGI middleware: 413 as soon as more than `MAX_BODY` bytes are declared, or come."""
+    """ASGI middleware: 413 as soon as more than `MAX_BODY` bytes are declared, or come.
+
+    It reads the whole body before the application sees any of it: a limit that struck in the
+    middle would be caught there as a broken body, and answered as one.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on, counting what is read of it."""
+        """Passes the request on with its body, unless that is too large."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         declared = dict(scope["headers"]).get(b"content-length", b"0")
-        received, started = 0, False
-
-        async def counting() -> Message:
-            nonlocal received
+        too_large = declared.isdigit() and int(declared[:20]) > MAX_BODY
+        messages: list[Message] = []
+        size, more = 0, True
+        while more and not too_large:
             message = await receive()
-            received += len(message.get("body", b""))
-            if received > MAX_BODY:
-                raise _TooLarge
-            return message
+            messages.append(message)
+            size += len(message.get("body", b""))
+            too_large = size > MAX_BODY
+            more = message.get("more_body", False)
+        if too_large:
+            detail = f"at most {MAX_BODY} bytes are accepted"
+            await document(413, "too-large", "Body too large", detail)(scope, receive, send)
+            return
 
-        async def noting(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
+        async def replay() -> Message:
+            return messages.pop(0) if messages else await receive()
 
-        try:
-            if declared.isdigit() and int(declared[:20]) > MAX_BODY:
-                raise _TooLarge
-            await self._app(scope, counting, noting)
-        except _TooLarge:
-            if started:
-                raise
-            response = document(
-                413, "too-large", "Body too large", f"at most {MAX_BODY} bytes are accepted"
-            )
-            await response(scope, receive, send)
+        await self._app(scope, replay, send)

@@ -25,13 +25,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     env = make_env(settings)
     await migrate(env.store)
-    worker = Worker(settings)
-    watcher = Watcher(SidecarSettings(), settings.wedge_after, worker.ready)
+    watcher = Watcher(SidecarSettings(), settings.wedge_after)
+    worker = Worker(settings, lambda: watcher.reachable)
     relay = Relay(env, Engine(), settings.relay_interval)
     app.state.parts = Parts(settings, env.store, relay, watcher)
     # HTTP answers before there is a sidecar: neither waits for the other.
     worker.start()
-    tasks = [asyncio.create_task(watcher.run()), asyncio.create_task(relay.run())]
+    tasks = [asyncio.create_task(watcher.run(worker.ready)), asyncio.create_task(relay.run())]
     yield
     for task in tasks:
         task.cancel()

@@ -25,23 +25,17 @@ GRACE = 15.0  # seconds for a sidecar that was just told to stop
 class Watcher:
     """Knows whether this worker is connected, and asks a wedged sidecar to stop."""
 
-    def __init__(
-        self,
-        sidecar: SidecarSettings,
-        wedge_after: float,
-        worker_ready: Callable[[], Awaitable[bool]],
-    ) -> None:
+    def __init__(self, sidecar: SidecarSettings, wedge_after: float) -> None:
         self._client = httpx.AsyncClient(
             base_url=sidecar.http_url, headers=sidecar.headers, timeout=2.0
         )
         self._wedge_after = wedge_after
-        self._worker_ready = worker_ready
         self.reachable = False
         self.connected = False
         self.shutdowns = 0
 
-    async def run(self) -> None:
-        """Looks until cancelled."""
+    async def run(self, worker_ready: Callable[[], Awaitable[bool]]) -> None:
+        """Looks until cancelled; `worker_ready` says what the worker believes of itself."""
         sick_since: float | None = None
         looked_at = time.monotonic()
         while True:
@@ -52,7 +46,7 @@ class Watcher:
             stopped = now - looked_at > INTERVAL + 3.0
             looked_at = now
             # A worker that is still reconnecting is no sign of a wedge: it backs off up to 15 s.
-            sick = self.reachable and not self.connected and await self._worker_ready()
+            sick = self.reachable and not self.connected and await worker_ready()
             if not sick or stopped:
                 sick_since = None
             elif sick_since is None:

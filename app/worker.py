@@ -20,6 +20,7 @@ from workflows import VERSIONS
 log = logging.getLogger(__name__)
 
 STOP_DEADLINE = 10.0  # seconds
+LOOK_INTERVAL = 0.2  # seconds between looks for the sidecar
 
 
 def make_env(settings: Settings) -> Env:
@@ -40,11 +41,13 @@ def make_env(settings: Settings) -> Env:
 class Worker:
     """Runs in threads of its own, so that a missing sidecar never keeps HTTP from answering."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, sidecar_reachable: Callable[[], bool]) -> None:
+        self._sidecar_reachable = sidecar_reachable
         self._env = make_env(settings)
         self._runtime: Any = WorkflowRuntime()
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self._started = threading.Event()
+        self._stopping = threading.Event()
         for version in VERSIONS:
             self._runtime.register_versioned_workflow(
                 version.function,
@@ -60,7 +63,10 @@ class Worker:
         self._thread.start()
 
     def _run(self) -> None:
-        # Blocks for as long as there is no sidecar, and connects again by itself later on.
+        # The SDK would wait for the sidecar too, but with pauses that grow to 15 s.
+        while not self._sidecar_reachable():
+            if self._stopping.wait(LOOK_INTERVAL):
+                return
         self._runtime.start()
         self._started.set()
         log.info("worker connected")
@@ -73,6 +79,7 @@ class Worker:
 
     async def stop(self) -> None:
         """Lets what is being delivered go out, then stops; the rest is dispatched again."""
+        self._stopping.set()
         try:
             async with asyncio.timeout(STOP_DEADLINE):
                 await asyncio.to_thread(self._runtime.shutdown)

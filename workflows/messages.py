@@ -68,6 +68,7 @@ class Beginning(Message):
     proceed: bool
     direction: Direction = "forward"
     reason: str | None = None
+    refused: bool = False
     outcome: str | None = None
 
 
@@ -108,6 +109,7 @@ class Turn(Message):
     instance: str
     direction: Direction
     reason: str
+    refused: bool = False
 
 
 IncidentKind = Literal["undo_failed", "too_late", "step_failed", "poison", "contradiction"]

@@ -12,8 +12,9 @@ from typing import Any
 from dapr.ext.workflow import DaprWorkflowContext
 from pydantic import Field
 
+from workflows.instance import Abort, Yields
 from workflows.messages import Event, Message, RetryRule
-from workflows.saga import Abort, Saga, Step, Yields
+from workflows.saga import Saga, Step
 
 CHARGE = Step("charge", "payment.charge", "refund", "payment.refund")
 RESERVE = Step("reserve", "inventory.reserve", "release", "inventory.release")

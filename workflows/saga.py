@@ -1,4 +1,4 @@
-"""The one helper of every workflow: steps, their undos, waits, and what only a person can settle.
+"""The one helper of every workflow that changes things: steps, and their undos in reverse.
 
 A saga (Garcia-Molina and Salem, 1987) is a sequence of steps, each with an undo, that ends in one
 of two states: everything done, or everything undone. Five rules make that true on an engine that
@@ -12,63 +12,34 @@ may run anything twice, and that may lose a run altogether:
   steps and undoes all of them in reverse;
 - what cannot be undone becomes an intervention, and the workflow waits for a person.
 
-Waiting is a pull, never a push: a raised event is only a doorbell, the inbox in the store is the
-truth. So a lost, repeated, early or forged event does no harm.
+`instance.py` has what a workflow without undos needs too: effects, waits, interventions.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from dapr.ext.workflow import DaprWorkflowContext, RetryPolicy, TaskFailedError, when_any
+from dapr.ext.workflow import DaprWorkflowContext
 
-from workflows.messages import (
-    Answer,
-    Beginning,
-    Call,
-    Direction,
-    Ending,
-    Event,
-    Incident,
-    IncidentKind,
-    Message,
-    Resolution,
-    Result,
-    RetryRule,
-    Taken,
-    Turn,
-    Wait,
-)
-
-T = TypeVar("T")
-Yields = Generator[Any, Any, T]
-
-# The store belongs to the application: its outages end, and nothing sensible can be done before.
-STORE_RETRY = RetryRule(attempts=20, first=0.2, cap=15)
+from workflows.instance import Abort, Instance, Yields
+from workflows.messages import Answer, Direction, Incident, RetryRule, Turn
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step, named as in its key, with the activity that does it and the one that undoes it."""
+    """A step, named as in its key, with the activity that does it and the one that undoes it.
+
+    What the undo has to say must be known before the step is tried: a later run that finds the
+    saga on its way down has nothing but the input.
+    """
 
     name: str
     do: str
-    undo_name: str | None = None
+    undo_name: str = ""
     undo: str | None = None
-
-
-class Abort(Exception):
-    """Turns the saga down. `refused` tells a business refusal from a fault or a person's wish."""
-
-    def __init__(self, reason: str, *, refused: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.refused = refused
+    undo_body: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,38 +50,21 @@ class Outcome:
     abort: Abort | None = None
 
 
-class Saga:
-    """One run of one instance. Everything it remembers is rebuilt by the engine's replay."""
+class Saga(Instance):
+    """One run of a saga: an instance whose steps are undone in reverse when it aborts."""
 
     def __init__(
-        self, ctx: DaprWorkflowContext, instance: str, steps: Sequence[Step], retry: RetryRule
+        self, ctx: DaprWorkflowContext, id: str, steps: Sequence[Step], retry: RetryRule
     ) -> None:
-        self._ctx = ctx
-        self._id = instance
+        super().__init__(ctx, id, retry)
         self._steps = steps
-        self._retry = retry
         self._tried: list[Step] = []
-        self._direction: Direction = "forward"
-        self._doorbells: dict[str, Any] = {}
-        self._waits: Counter[str] = Counter()
-        self._incidents: Counter[str] = Counter()
-
-    def begin(self) -> Yields[Beginning]:
-        """Asks the record whether this run may proceed, and in which direction.
-
-        An instance that was never accepted, or has ended, does nothing: the engine runs a
-        finished id again when asked to, and anyone who reaches the sidecar can ask.
-        """
-        beginning = Beginning.model_validate(
-            (yield self._store("record.begin", {"instance": self._id}))
-        )
-        self._direction = beginning.direction
-        return beginning
 
     def run(self, forward: Callable[[], Yields[None]]) -> Yields[Outcome]:
         """Drives `forward` to its end; when it aborts, undoes in reverse what was tried."""
-        if self._direction == "down":
-            abort, steps = Abort("resumed on the way down"), list(self._steps)
+        if self._beginning.direction == "down":
+            reason, refused = self._beginning.reason or "turned down", self._beginning.refused
+            abort, steps = Abort(reason, refused=refused), list(self._steps)
         else:
             try:
                 yield from forward()
@@ -151,50 +105,9 @@ class Saga:
             if (yield from self._ask(step.name, answer)) == "settled":
                 return Answer(result="settled")
 
-    def wait(self, name: str, timeout: float) -> Yields[Event | None]:
-        """Waits up to `timeout` seconds for a kept event; `None` when it did not come.
-
-        The deadline is fixed by the first run that waits and kept in the store, so a later run
-        of the same instance does not start the clock again.
-
-        Raises:
-            Abort: somebody cancelled.
-        """
-        yield from self._stop_if_cancelled()
-        self._waits[name] += 1
-        token = f"{name}/{self._waits[name]}"
-        due = self._now() + timedelta(seconds=timeout)
-        taken = yield from self._take(Wait(instance=self._id, name=name, token=token, due=due))
-        if taken.event or taken.expired:
-            return taken.event
-        timer = self._ctx.create_timer(taken.due or due)
-        while True:
-            doorbell, cancel = self._doorbell(name), self._doorbell("cancel")
-            yield when_any([doorbell, cancel, timer])
-            yield from self._stop_if_cancelled()
-            raised = self._answer_door(name)
-            if raised is None and not timer.is_complete:
-                continue
-            taken = yield from self._take(
-                Wait(
-                    instance=self._id,
-                    name=name,
-                    token=token,
-                    final=timer.is_complete,
-                    raised=raised,
-                )
-            )
-            if taken.event or taken.expired:
-                return taken.event
-
-    def end(self, outcome: str, reason: str | None = None) -> Yields[str]:
-        """Keeps the outcome in the record, where it outlives the engine's instance."""
-        yield self._store("record.end", Ending(instance=self._id, outcome=outcome, reason=reason))
-        return outcome
-
     def _compensate(self, abort: Abort, steps: Sequence[Step]) -> Yields[bool]:
         """Undoes in reverse and goes on past a failure; `False` when it turned forward again."""
-        yield self._turn("down", abort.reason)
+        yield self._turn("down", abort.reason, refused=abort.refused)
         failed = []
         for step in reversed(steps):
             if step.undo is None:
@@ -215,106 +128,14 @@ class Saga:
         return True
 
     def _undo(self, step: Step) -> Yields[Answer]:
-        assert step.undo
-        assert step.undo_name
         undoes = f"{self._id}/{step.name}"
-        return (yield from self._effect(step.undo, step.undo_name, {}, undoes=undoes))
+        return (
+            yield from self._effect(step.undo or "", step.undo_name, step.undo_body, undoes=undoes)
+        )
 
     def _open_undo_incident(self, step: Step, answer: Answer) -> Yields[Incident]:
-        return (yield from self._open(step.undo_name or step.name, "undo_failed", answer))
+        return (yield from self._open(step.undo_name, "undo_failed", answer))
 
-    def _effect(
-        self, activity: str, name: str, body: dict[str, Any], undoes: str | None = None
-    ) -> Yields[Answer]:
-        key = f"{self._id}/{name}"
-        call = Call(instance=self._id, key=key, body=body, undoes=undoes)
-        try:
-            raw = yield self._ctx.call_activity(
-                activity, input=call.model_dump(mode="json"), retry_policy=_policy(self._retry, key)
-            )
-        except TaskFailedError as failure:
-            return Answer(result="exhausted", reason=failure.details.message)
-        return Answer.model_validate(raw)
-
-    def _ask(self, name: str, answer: Answer, *, cancellable: bool = False) -> Yields[str]:
-        incident = yield from self._open(name, "step_failed", answer)
-        return (yield from self._resolution(incident, cancellable=cancellable))
-
-    def _open(self, name: str, kind: IncidentKind, answer: Answer) -> Yields[Incident]:
-        key = f"{self._id}/{name}"
-        self._incidents[key] += 1
-        kinds: dict[Result, IncidentKind] = {"parked": "poison", "too_late": "too_late"}
-        incident = Incident(
-            instance=self._id,
-            key=key,
-            n=self._incidents[key],
-            kind=kinds.get(answer.result, kind),
-            reason=f"{answer.result}: {answer.reason or 'no reason given'}"[:500],
-        )
-        yield self._store("record.open_intervention", incident)
-        return incident
-
-    def _resolution(self, incident: Incident, *, cancellable: bool = False) -> Yields[str]:
-        while True:
-            if cancellable:
-                yield from self._stop_if_cancelled()
-            resolution = Resolution.model_validate(
-                (yield self._store("record.read_resolution", incident))
-            )
-            if resolution.action:
-                return resolution.action
-            doorbells = [self._doorbell("intervention")]
-            yield when_any([*doorbells, self._doorbell("cancel")] if cancellable else doorbells)
-            self._answer_door("intervention")
-
-    def _stop_if_cancelled(self) -> Yields[None]:
-        if self._answer_door("cancel") is None:
-            return
-        taken = yield from self._take(Wait(instance=self._id, name="cancel", token="cancel/1"))
-        if taken.event:
-            raise Abort("cancelled")
-
-    def _doorbell(self, name: str) -> Any:
-        # Kept until it rings: a wait that loses a race stays registered with the engine and would
-        # swallow the next event of its name, so the same one serves the next wait.
-        if name not in self._doorbells:
-            self._doorbells[name] = self._ctx.wait_for_external_event(name)
-        return self._doorbells[name]
-
-    def _answer_door(self, name: str) -> Any:
-        doorbell = self._doorbell(name)
-        if not doorbell.is_complete:
-            return None
-        del self._doorbells[name]
-        # The engine turns every falsy payload into None.
-        return doorbell.get_result() or {}
-
-    def _take(self, wait: Wait) -> Yields[Taken]:
-        return Taken.model_validate((yield self._store("record.take", wait)))
-
-    def _turn(self, direction: Direction, reason: str) -> Any:
-        self._direction = direction
-        return self._store(
-            "record.turn", Turn(instance=self._id, direction=direction, reason=reason)
-        )
-
-    def _store(self, activity: str, message: Message | dict[str, str]) -> Any:
-        body = message.model_dump(mode="json") if isinstance(message, Message) else message
-        return self._ctx.call_activity(
-            activity, input=body, retry_policy=_policy(STORE_RETRY, f"{self._id}/{activity}")
-        )
-
-    def _now(self) -> datetime:
-        naive: datetime = self._ctx.current_utc_datetime
-        return naive.replace(tzinfo=UTC)
-
-
-def _policy(rule: RetryRule, key: str) -> RetryPolicy:
-    """Exponential backoff with a cap, a ceiling, and jitter that replays: it comes from the key."""
-    jitter = 0.75 + int.from_bytes(hashlib.sha256(key.encode()).digest()[:2]) / 0xFFFF / 2
-    return RetryPolicy(
-        first_retry_interval=timedelta(seconds=rule.first * jitter),
-        max_number_of_attempts=rule.attempts,
-        backoff_coefficient=2.0,
-        max_retry_interval=timedelta(seconds=rule.cap * jitter),
-    )
+    def _turn(self, direction: Direction, reason: str, *, refused: bool = False) -> Any:
+        turn = Turn(instance=self._id, direction=direction, reason=reason[:500], refused=refused)
+        return self._store("record.turn", turn)

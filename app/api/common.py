@@ -45,10 +45,9 @@ def _clean(text: str) -> str:
     return text
 
 
-Line = Annotated[str, StringConstraints(min_length=1), AfterValidator(_clean)]
-Word = Annotated[Line, StringConstraints(max_length=100)]
-Phrase = Annotated[Line, StringConstraints(max_length=200)]
-Note = Annotated[Line, StringConstraints(max_length=2000)]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_clean)]
+Phrase = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_clean)]
+Note = Annotated[str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_clean)]
 
 
 class Request_(BaseModel):

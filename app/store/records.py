@@ -148,7 +148,7 @@ async def begin(tx: AsyncConnection, id: str) -> Beginning:
     if direction == "forward" and await _cancel_kept(tx, id):
         direction, reason = "down", "cancelled"
     await progress(tx, id, status="RUNNING", started_at=record["started_at"] or now())
-    return Beginning(proceed=True, direction=direction, reason=reason)
+    return Beginning(proceed=True, direction=direction, reason=reason, refused=record["refused"])
 
 
 async def _cancel_kept(tx: AsyncConnection, id: str) -> bool:
@@ -164,9 +164,8 @@ async def progress(tx: AsyncConnection, id: str, **values: Any) -> None:
 
 async def turn(tx: AsyncConnection, turn: Turn) -> None:
     """Records a change of direction before the first effect that it leads to."""
-    await progress(
-        tx, turn.instance, status="RUNNING", direction=turn.direction, reason=turn.reason
-    )
+    values = turn.model_dump(include={"direction", "reason", "refused"})
+    await progress(tx, turn.instance, status="RUNNING", **values)
 
 
 async def end(tx: AsyncConnection, ending: Ending) -> None:

@@ -70,6 +70,7 @@ records = Table(
     Column("waiting_for", String(100)),
     Column("due_at", Instant),
     Column("direction", String(10), nullable=False),
+    Column("refused", Boolean, nullable=False, default=False),
     Column("reason", Text),
     Column("outcome", String(50)),
     Column("accepted_at", Instant, nullable=False),

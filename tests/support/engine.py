@@ -85,9 +85,8 @@ class Run:
         for _ in range(MAX_TURNS):
             if self.status != "RUNNING":
                 return self
-            if not self._pending:
-                if not timers or not self._fire_next_timer():
-                    return self
+            if not self._pending and (not timers or not self._fire_next_timer()):
+                return self
             await self._turn()
         raise AssertionError(f"{self.id} did not settle within {MAX_TURNS} turns")
 

@@ -269,3 +269,12 @@ async def test_the_customer_is_told_even_when_a_person_has_to_help(shop: World) 
     run.ring("intervention")
     await run.advance()
     assert run.output == "FULFILLED"
+
+
+async def test_a_second_run_remembers_that_the_customer_was_refused(shop: World) -> None:
+    shop.replies[f"{ID}/charge"] = ["refused"]
+    shop.replies[f"{ID}/refund"] = [ConnectionError("down")]
+    await (await start(shop)).advance()
+    shop.replies.clear()
+    again = await shop.run("order_fulfilment", ID, order()).advance()
+    assert again.output == "REFUSED"

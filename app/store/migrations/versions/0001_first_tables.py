@@ -65,6 +65,7 @@ def upgrade() -> None:
         sa.Column("waiting_for", sa.String(length=100), nullable=True),
         sa.Column("due_at", Instant(), nullable=True),
         sa.Column("direction", sa.String(length=10), nullable=False),
+        sa.Column("refused", sa.Boolean(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("outcome", sa.String(length=50), nullable=True),
         sa.Column("accepted_at", Instant(), nullable=False),
