@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -98,12 +99,21 @@ async def perform(env: Env, operation: str, call: Call, body: Body) -> Answer:
     return answer
 
 
+async def look_up(env: Env, operation: str, reference: str) -> Answer | None:
+    """What the provider knows under our reference; `None` when it knows nothing.
+
+    Raises:
+        Fault: it did not say.
+    """
+    response = await _request(env, "GET", operation, params={"reference": reference})
+    return None if response.status_code == 404 else _answer(response)
+
+
 async def _known(env: Env, operation: str, call: Call, past: attempts.Past) -> Answer | None:
     """Past the horizon a key no longer protects: ask for our reference before acting again."""
     if past.first_at is None or (records.now() - past.first_at).total_seconds() < env.key_ttl:
         return None
-    response = await _request(env, "GET", operation, params={"reference": call.key})
-    return None if response.status_code == 404 else _answer(response)
+    return await look_up(env, operation, call.key)
 
 
 async def _send(env: Env, operation: str, call: Call, body: Body) -> Answer:
@@ -134,6 +144,10 @@ def _answer(response: httpx.Response) -> Answer:
     try:
         content = response.json()
         fields = {name: content.get(name) for name in ("result", "provider_id", "reason")}
+        heartbeat = (content.get("detail") or {}).get("heartbeat_at")
+        if heartbeat is not None:
+            age = records.now() - datetime.fromisoformat(heartbeat)
+            fields["silent_for"] = age.total_seconds()
         return Answer.model_validate(fields)
     except (ValueError, AttributeError, ValidationError) as error:
         if response.is_client_error:

@@ -6,7 +6,7 @@ from typing import Any
 
 from activities.effect import Env
 from app.store import inbox, interventions, records
-from workflows.messages import Beginning, Ending, Incident, Resolution, Taken, Turn, Wait
+from workflows.messages import Beginning, Ending, Hold, Incident, Resolution, Taken, Turn, Wait
 
 
 async def begin(env: Env, message: dict[str, Any]) -> Beginning:
@@ -22,6 +22,15 @@ async def turn(env: Env, message: dict[str, Any]) -> None:
         await records.turn(tx, change)
         if change.direction == "down":
             await interventions.close_forward(tx, change.instance)
+
+
+async def hold(env: Env, message: dict[str, Any]) -> None:
+    """Notes that a step waits for the reconciliation loop."""
+    hold = Hold.model_validate(message)
+    async with env.store.transaction() as tx:
+        await records.progress(
+            tx, hold.instance, status="WAITING", step=hold.step, waiting_for="reconcile"
+        )
 
 
 async def take(env: Env, message: dict[str, Any]) -> Taken:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from workflows import order_fulfilment
+from workflows import model_deployment, order_fulfilment, task_processing
 
 WorkflowFunction = Callable[[Any, Any], Generator[Any, Any, str]]
 
@@ -27,4 +27,6 @@ class Version:
 
 VERSIONS: tuple[Version, ...] = (
     Version("order_fulfilment", "v1", order_fulfilment.order_fulfilment, latest=True),
+    Version("task_processing", "v1", task_processing.task_processing, latest=True),
+    Version("model_deployment", "v1", model_deployment.model_deployment, latest=True),
 )

@@ -105,6 +105,27 @@ class Instance:
             if taken.event or taken.expired:
                 return taken.event
 
+    def poll(self, activity: str, name: str, interval: float, silence: float) -> Yields[Answer]:
+        """Asks every `interval` seconds what became of a submitted effect, until it is settled.
+
+        Work that is still under way is `exhausted` once nothing was heard of it for `silence`
+        seconds; as long as its heart beats it may take its time.
+
+        Raises:
+            Abort: somebody cancelled.
+        """
+        while True:
+            timer = self._ctx.create_timer(timedelta(seconds=interval))
+            while not timer.is_complete:
+                yield when_any([timer, self._doorbell("cancel")])
+                yield from self._stop_if_cancelled()
+            answer = yield from self._effect(activity, name, {})
+            if answer.result not in ("pending", "exhausted"):
+                return answer
+            # A provider that cannot be asked says nothing of the work.
+            if answer.silent_for is not None and answer.silent_for > silence:
+                return Answer(result="exhausted", reason=f"silent for {answer.silent_for:.0f} s")
+
     def end(self, outcome: str, reason: str | None = None) -> Yields[str]:
         """Keeps the outcome in the record, where it outlives the engine's instance."""
         yield self._store("record.end", Ending(instance=self._id, outcome=outcome, reason=reason))

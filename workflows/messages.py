@@ -55,6 +55,7 @@ class Answer(Message):
     result: Result
     provider_id: str | None = None
     reason: str | None = None
+    silent_for: float | None = Field(default=None, description="seconds since the last heartbeat")
 
     @property
     def done(self) -> bool:
@@ -101,6 +102,13 @@ class Taken(Message):
     event: Event | None = None
     due: datetime | None = None
     expired: bool = False
+
+
+class Hold(Message):
+    """A step waits until the reconciliation loop finds that it is worth another try."""
+
+    instance: str
+    step: str
 
 
 class Turn(Message):

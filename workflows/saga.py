@@ -19,12 +19,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from dapr.ext.workflow import DaprWorkflowContext
+from dapr.ext.workflow import DaprWorkflowContext, when_any
 
 from workflows.instance import Abort, Instance, Yields
-from workflows.messages import Answer, Direction, Incident, RetryRule, Turn
+from workflows.messages import Answer, Direction, Hold, Incident, RetryRule, Turn
+
+# What a step does when every attempt has failed: turn the saga down, ask a person, or wait until
+# the reconciliation loop finds that it is worth another try.
+OnFailure = Literal["abort", "ask", "wait"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Step:
     undo_name: str = ""
     undo: str | None = None
     undo_body: dict[str, Any] = field(default_factory=dict)
+    on_failure: OnFailure = "abort"
 
 
 @dataclass(frozen=True)
@@ -91,10 +96,24 @@ class Saga(Instance):
                 case "refused":
                     raise Abort(answer.reason or f"{step.name} refused", refused=True)
                 case "parked":
-                    if (yield from self._ask(step.name, answer, cancellable=True)) == "settled":
-                        return Answer(result="settled")
+                    pass
+                case "exhausted" | "rejected" if step.on_failure == "ask":
+                    pass
+                case "exhausted" | "rejected" if step.on_failure == "wait":
+                    yield from self._wait_to_be_reconciled(step)
+                    continue
                 case _:
                     raise Abort(f"{step.name} {answer.result}: {answer.reason or 'no reason'}")
+            if (yield from self.ask(step, answer)) == "settled":
+                return Answer(result="settled")
+
+    def ask(self, step: Step, answer: Answer) -> Yields[str]:
+        """Opens an intervention for a step on the way forward; `retry` or `settled`.
+
+        Raises:
+            Abort: somebody cancelled instead.
+        """
+        return (yield from self._ask(step.name, answer, cancellable=True))
 
     def must(self, step: Step, body: dict[str, Any]) -> Yields[Answer]:
         """Carries out a step behind the pivot: no way back, so only retry and intervention."""
@@ -126,6 +145,12 @@ class Saga(Instance):
                     break
                 incident = yield from self._open_undo_incident(step, answer)
         return True
+
+    def _wait_to_be_reconciled(self, step: Step) -> Yields[None]:
+        yield self._store("record.hold", Hold(instance=self._id, step=step.name))
+        yield when_any([self._doorbell("reconcile"), self._doorbell("cancel")])
+        self._answer_door("reconcile")
+        yield from self._stop_if_cancelled()
 
     def _undo(self, step: Step) -> Yields[Answer]:
         undoes = f"{self._id}/{step.name}"

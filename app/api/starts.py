@@ -2,52 +2,54 @@
 
 from __future__ import annotations
 
-import uuid
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Header, Response
 from fastapi.responses import JSONResponse
+from pydantic import Field
 
-from app.api.common import Parts, Phrase
+from app.api.common import Id, Parts, Phrase, Request_
 from app.api.views import view
-from app.errors import Problem
 from app.store import records
 
 IdempotencyKey = Annotated[Phrase | None, Header()]
 
 
+Timeout = Annotated[float, Field(gt=0, le=365 * 86_400, allow_inf_nan=False, strict=False)]
+
+
+class Retry(Request_):
+    """How patiently faults of providers are retried. Durations are seconds."""
+
+    attempts: int = Field(default=10, ge=1, le=20)
+    first: Annotated[float, Field(ge=0.05, le=60, strict=False)] = 0.5
+    cap: Annotated[float, Field(ge=0.05, le=3600, strict=False)] = 30
+
+
+class StartRequest(Request_):
+    """What every start may carry."""
+
+    id: Id | None = None
+    retry: Retry = Retry()
+
+
 async def accept(
-    parts: Parts,
-    *,
-    kind: str,
-    id: str | None,
-    idempotency_key: str | None,
-    request: dict[str, Any],
-    input: dict[str, Any],
+    parts: Parts, kind: str, start: StartRequest, idempotency_key: str | None
 ) -> Response:
     """Keeps a start and pokes the relay; 202 with the resource, whatever state it is in.
 
     Raises:
         Conflict: the id or the key belongs to another request.
     """
-    content = {name: value for name, value in request.items() if name != "id"}
+    content = start.model_dump(mode="json", exclude_none=True, exclude={"id"})
     async with parts.store.transaction() as tx:
-        if id is None and idempotency_key is not None:
-            known = await records.by_idempotency_key(tx, kind, idempotency_key)
-            id = known["id"] if known else None
-        id = id or str(uuid.uuid4())
-        await records.accept(
+        record = await records.accept(
             tx,
-            id=id,
+            id=start.id,
             kind=kind,
             idempotency_key=idempotency_key,
             request_hash=records.content_hash(content),
-            input={**input, "id": id},
+            input=content,
         )
     parts.relay.poke()
-    async with parts.store.reading() as tx:
-        record = await records.get(tx, id)
-        if record is None:
-            raise Problem(500, "lost-record", "An accepted record is gone")
-        content = view(record)
-    return JSONResponse(content, 202, {"Location": f"/workflows/{id}"})
+    return JSONResponse(view(record), 202, {"Location": f"/workflows/{record['id']}"})

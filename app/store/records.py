@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,18 +36,23 @@ class Conflict(Exception):
 async def accept(
     tx: AsyncConnection,
     *,
-    id: str,
+    id: str | None,
     kind: str,
     idempotency_key: str | None,
     request_hash: str,
     input: dict[str, Any],
-) -> bool:
-    """Accepts a start once; `False` when the very same start was accepted before.
+) -> RowMapping:
+    """Accepts a start once, and returns its record, made now or by the very same start before.
+
+    Without an id the idempotency key finds the record; without both, every start is a new one.
 
     Raises:
         Conflict: the id or the key belongs to another request.
     """
-    at = now()
+    at, asked = now(), id
+    if id is None and idempotency_key is not None:
+        id = await _id_of(tx, kind, idempotency_key)
+    id = id or str(uuid.uuid4())
     inserted = await insert_once(
         tx,
         records,
@@ -55,7 +61,7 @@ async def accept(
             "kind": kind,
             "idempotency_key": idempotency_key,
             "request_hash": request_hash,
-            "input": input,
+            "input": {**input, "id": id},
             "state": "accepted",
             "status": "ACCEPTED",
             "direction": "forward",
@@ -63,20 +69,26 @@ async def accept(
             "progress_at": at,
         },
     )
-    if inserted:
-        return True
     existing = await get(tx, id)
+    if existing is None and idempotency_key is not None:
+        # Somebody else's start with this key was faster, between the look-up and the insert.
+        existing = await get(tx, await _id_of(tx, kind, idempotency_key) or "")
     if existing is None:
-        raise Conflict(f"Idempotency-Key {idempotency_key!r} was used for another id")
+        raise RuntimeError(f"record {id} is neither new nor known")
+    if inserted:
+        return existing
+    if asked is not None and existing["id"] != asked:
+        raise Conflict(f"Idempotency-Key {idempotency_key!r} was used for id {existing['id']!r}")
     if existing["kind"] != kind or existing["request_hash"] != request_hash:
-        raise Conflict(f"id {id!r} was used for another request")
-    return False
+        raise Conflict(f"id {existing['id']!r} was used for another request")
+    return existing
 
 
-async def by_idempotency_key(tx: AsyncConnection, kind: str, key: str) -> RowMapping | None:
-    """The record that a start with this key made."""
-    query = select(records).where(records.c.kind == kind, records.c.idempotency_key == key)
-    return (await tx.execute(query)).mappings().one_or_none()
+async def _id_of(tx: AsyncConnection, kind: str, idempotency_key: str) -> str | None:
+    query = select(records.c.id).where(
+        records.c.kind == kind, records.c.idempotency_key == idempotency_key
+    )
+    return (await tx.execute(query)).scalar_one_or_none()
 
 
 async def get(tx: AsyncConnection, id: str, *, lock: bool = False) -> RowMapping | None:

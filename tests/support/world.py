@@ -25,6 +25,7 @@ class World:
 
     env: Env
     replies: dict[str, list[Reply]] = field(default_factory=dict)
+    polls: dict[str, list[Any]] = field(default_factory=dict)
     effects: list[str] = field(default_factory=list)
 
     @property
@@ -36,6 +37,11 @@ class World:
             answer = await ACTIVITIES[name](self.env, message)
             return None if answer is None else answer.model_dump(mode="json")
         key = message["key"]
+        if ".poll_" in name:
+            said = self.polls[key].pop(0) if len(self.polls[key]) > 1 else self.polls[key][0]
+            if isinstance(said, Exception):
+                raise said
+            return said
         self.effects.append(key)
         queue = self.replies.get(key, [])
         reply = (queue.pop(0) if len(queue) > 1 else queue[0]) if queue else "applied"

@@ -1,0 +1,27 @@
+"""One real stack for all tests: placement, scheduler, daprd, downstream and the application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from launcher.settings import Settings
+from launcher.stack import Stack
+from tests.support.shop import Shop
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    settings = Settings.ephemeral(tmp_path_factory.mktemp("stack"))
+    with Stack(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def shop(stack: Stack) -> Iterator[Shop]:
+    stack.wait_ready()
+    visitor = Shop(stack.url, stack.downstream_url)
+    yield visitor
+    visitor.http.delete(f"{stack.downstream_url}/script")
+    visitor.http.close()
