@@ -82,7 +82,12 @@ async def perform(env: Env, operation: str, call: Call, body: Body) -> Answer:
     async with env.gate.alone() if alone else env.gate.together():
         async with env.store.transaction() as tx:
             number = await attempts.begin(
-                tx, instance=call.instance, key=call.key, operation=operation, alone=alone
+                tx,
+                instance=call.instance,
+                key=call.key,
+                operation=operation,
+                undoes=call.undoes,
+                alone=alone,
             )
         try:
             async with asyncio.timeout(DEADLINE):

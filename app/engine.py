@@ -8,16 +8,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 from dapr.ext.workflow.aio import DaprWorkflowClient
 
 CALL_DEADLINE = 8.0  # seconds
+POLL = 0.2  # seconds
+ENDED = ("COMPLETED", "FAILED", "TERMINATED")
 
 
 class EngineUnavailable(Exception):
     """The engine did not answer, or not as hoped; the call may have happened."""
+
+
+@dataclass(frozen=True)
+class State:
+    """An instance as the engine sees it."""
+
+    status: str
+    failure: str | None = None
 
 
 class Engine:
@@ -44,6 +55,66 @@ class Engine:
         async with _deadline(f"raise {name} on {id}"):
             # Never empty: the engine turns every falsy payload into None.
             await self._client.raise_workflow_event(id, name, data={"ring": True})
+
+    async def state(self, id: str) -> State | None:
+        """What the engine knows of an instance; `None` when it knows nothing.
+
+        Raises:
+            EngineUnavailable: it did not say.
+        """
+        async with _deadline(f"state of {id}"):
+            state = await self._client.get_workflow_state(id)
+        if state is None:
+            return None
+        details = state.failure_details
+        failure = f"{details.error_type}: {details.message}" if details else None
+        return State(status=state.runtime_status.name, failure=failure)
+
+    async def restart(self, kind: str, id: str, input: dict[str, Any]) -> None:
+        """Runs an instance again under the same id, after stopping what is left of it.
+
+        Raises:
+            EngineUnavailable: it is not stopped yet, or nobody knows whether it was started.
+        """
+        state = await self.state(id)
+        if state is not None and state.status not in ENDED:
+            await self.terminate(id)
+            raise EngineUnavailable(f"{id} is being stopped before it is run again")
+        async with _deadline(f"restart {id}"):
+            await self._client.schedule_new_workflow(kind, input=input, instance_id=id)
+
+    async def terminate(self, id: str) -> None:
+        """Stops an instance after the activity in flight."""
+        async with _deadline(f"terminate {id}"):
+            await self._client.terminate_workflow(id)
+
+    async def settled(self, id: str) -> State | None:
+        """Waits, for as long as one call may last, until an instance has ended.
+
+        Raises:
+            EngineUnavailable: it has not.
+        """
+        async with _deadline(f"end of {id}"):
+            while True:
+                state = await self.state(id)
+                if state is None or state.status in ENDED:
+                    return state
+                await asyncio.sleep(POLL)
+
+    async def suspend(self, id: str) -> None:
+        """Lets an instance take no further step until it is resumed."""
+        async with _deadline(f"suspend {id}"):
+            await self._client.pause_workflow(id)
+
+    async def resume(self, id: str) -> None:
+        """Lets a suspended instance go on."""
+        async with _deadline(f"resume {id}"):
+            await self._client.resume_workflow(id)
+
+    async def purge(self, id: str) -> None:
+        """Makes the engine forget an ended instance."""
+        async with _deadline(f"purge {id}"):
+            await self._client.purge_workflow(id)
 
 
 @asynccontextmanager

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
 from app import errors
-from app.api import health, interventions, orders, webhooks, workflows
+from app.api import (
+    actions,
+    deployments,
+    health,
+    interventions,
+    orders,
+    tasks,
+    webhooks,
+    workflows,
+)
 from app.api.common import Parts
 from app.engine import Engine
 from app.limits import BodyLimit
+from app.reconcile import Reconciler
 from app.relay import Relay
 from app.settings import Settings, SidecarSettings
 from app.sidecar import Watcher
 from app.store.migrate import migrate
 from app.worker import Worker, make_env
+
+ROUTES = (orders, tasks, deployments, workflows, actions, interventions, webhooks, health)
 
 
 @asynccontextmanager
@@ -27,11 +41,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await migrate(env.store)
     watcher = Watcher(SidecarSettings(), settings.wedge_after)
     worker = Worker(settings, lambda: watcher.reachable)
-    relay = Relay(env, Engine(), settings.relay_interval)
-    app.state.parts = Parts(settings, env.store, relay, watcher)
+    engine = Engine()
+    relay = Relay(env, engine, settings.relay_interval)
+    reconciler = Reconciler(env, engine, settings, relay.poke)
+    app.state.parts = Parts(settings, env.store, relay, engine, watcher)
     # HTTP answers before there is a sidecar: neither waits for the other.
     worker.start()
-    tasks = [asyncio.create_task(watcher.run(worker.ready)), asyncio.create_task(relay.run())]
+    tasks = [
+        asyncio.create_task(watcher.run(worker.ready)),
+        asyncio.create_task(relay.run()),
+        asyncio.create_task(reconciler.run(holder=f"{socket.gethostname()}:{uuid.uuid4()}")),
+    ]
     yield
     for task in tasks:
         task.cancel()
@@ -48,6 +68,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings or Settings()
     errors.install(app)
     app.add_middleware(BodyLimit)
-    for module in (orders, workflows, interventions, webhooks, health):
+    for module in ROUTES:
         app.include_router(module.router)
     return app

@@ -68,21 +68,24 @@ class Relay:
             starts = await records.claim_unscheduled(tx, BATCH, CLAIM)
             events = await inbox.claim_unraised(tx, BATCH)
             answers = await interventions.claim_unraised(tx, BATCH)
-        await _all(self._start(row["id"], row["kind"], row["input"]) for row in starts)
+        await _all(self._start(row) for row in starts)
         await _all(self._ring(row["instance"], row["name"]) for row in events)
         await _all(self._ring(row["instance"], "intervention") for row in answers)
         return len(starts) == BATCH or len(events) == BATCH
 
-    async def _start(self, id: str, kind: str, input: dict[str, Any]) -> None:
+    async def _start(self, record: Any) -> None:
+        # A first start that finds its id running has been carried before; a later run must not
+        # mistake what is left of the run before it for itself.
+        start = self._engine.restart if record["runs"] else self._engine.schedule
         try:
-            await self._engine.schedule(kind, id, input)
+            await start(record["kind"], record["id"], record["input"])
         except EngineUnavailable as error:
             log.warning("not scheduled yet: %s", error)
             async with self._env.store.transaction() as tx:
-                await records.release(tx, id, RETRY)
+                await records.release(tx, record["id"], RETRY)
             return
         async with self._env.store.transaction() as tx:
-            await records.mark_scheduled(tx, id)
+            await records.mark_scheduled(tx, record["id"])
 
     async def _ring(self, id: str, name: str) -> None:
         try:

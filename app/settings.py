@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     park_after: int = 3
     relay_interval: float = 0.5
     wedge_after: float = 5.0
+    reconcile_interval: float = 5.0
+    stall_after: float = 30.0
+    retention: float = 7 * 86_400.0
 
 
 class SidecarSettings(BaseSettings):

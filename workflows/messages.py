@@ -120,7 +120,17 @@ class Turn(Message):
     refused: bool = False
 
 
-IncidentKind = Literal["undo_failed", "too_late", "step_failed", "poison", "contradiction"]
+IncidentKind = Literal[
+    "undo_failed",
+    "too_late",
+    "step_failed",
+    "poison",  # the step takes its process down
+    "contradiction",  # an event that cannot be true together with the outcome
+    "stuck",  # the engine gets nowhere with it, however often it is run again
+    "bad_deployment",  # many instances fail alike
+    "terminated",  # effects were left standing
+    "unaccounted",  # money was taken, and nobody knows for what
+]
 
 
 class Incident(Message):

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
+from app.engine import Engine
 from app.relay import Relay
 from app.settings import Settings
 from app.sidecar import Watcher
@@ -21,6 +22,7 @@ class Parts:
     settings: Settings
     store: Store
     relay: Relay
+    engine: Engine
     watcher: Watcher
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
+from workflows.model_deployment import phase
+
 
 def moment(at: datetime | None) -> str | None:
     """A time as it is shown: ISO 8601 in UTC."""
@@ -24,10 +26,10 @@ def view(
     failed = [row for row in attempts if row["result"] == "fault"]
     open_incidents = [row for row in incidents if row["action"] is None]
     error = failed[-1]["error"] if failed and record["state"] != "ended" else None
-    return {
+    shown: dict[str, Any] = {
         "id": record["id"],
         "kind": record["kind"],
-        "status": record["status"],
+        "status": status(record),
         "outcome": record["outcome"],
         "reason": record["reason"],
         "direction": record["direction"],
@@ -41,6 +43,26 @@ def view(
         "ended_at": moment(record["ended_at"]),
         "timeline": timeline(record, attempts, events, incidents),
     }
+    if record["kind"] == "model_deployment":
+        shown["phase"] = _phase(record, attempts)
+    return shown
+
+
+def _phase(record: RowMapping, attempts: Sequence[RowMapping]) -> str:
+    ours = [row for row in attempts if row["key"] == f"{record['id']}/{record['step']}"]
+    return phase(
+        record["step"],
+        done=bool(ours) and ours[-1]["result"] == "applied",
+        failed=record["status"] == "PARKED" or record["waiting_for"] == "reconcile",
+        down=record["direction"] == "down",
+        outcome=record["outcome"],
+    )
+
+
+def status(record: RowMapping) -> str:
+    """ACCEPTED, RUNNING, WAITING, PARKED, SUSPENDED or ENDED."""
+    resting = record["suspended"] and record["state"] != "ended"
+    return "SUSPENDED" if resting else str(record["status"])
 
 
 def timeline(

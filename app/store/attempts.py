@@ -44,13 +44,26 @@ async def past(tx: AsyncConnection, key: str) -> Past:
 
 
 async def begin(
-    tx: AsyncConnection, *, instance: str, key: str, operation: str, alone: bool
+    tx: AsyncConnection,
+    *,
+    instance: str,
+    key: str,
+    operation: str,
+    undoes: str | None,
+    alone: bool,
 ) -> int:
     """Notes that a dispatch begins; returns its number."""
     at = records.now()
     statement = (
         insert(attempts)
-        .values(instance=instance, key=key, operation=operation, alone=alone, begun_at=at)
+        .values(
+            instance=instance,
+            key=key,
+            operation=operation,
+            undoes=undoes,
+            alone=alone,
+            begun_at=at,
+        )
         .returning(attempts.c.id)
     )
     number: int = (await tx.execute(statement)).scalar_one()
@@ -78,3 +91,15 @@ async def of_instance(tx: AsyncConnection, instance: str) -> list[RowMapping]:
     """Every dispatch for an instance, oldest first."""
     query = select(attempts).where(attempts.c.instance == instance).order_by(attempts.c.id)
     return list((await tx.execute(query)).mappings())
+
+
+async def standing(tx: AsyncConnection, instance: str) -> list[str]:
+    """Keys of effects that stand, or may stand: tried, not refused, and not undone."""
+    rows = await of_instance(tx, instance)
+    undone = {row["undoes"] for row in rows if row["result"] in ("applied", "closed")}
+    tried = {
+        row["key"]: row["result"]
+        for row in rows
+        if row["undoes"] is None and row["key"] not in undone
+    }
+    return [key for key, result in tried.items() if result not in ("refused", "rejected", "undone")]

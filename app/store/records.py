@@ -8,7 +8,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, or_, select, update
+from sqlalchemy import RowMapping, and_, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import insert_once
@@ -106,8 +106,11 @@ async def page(
     query = select(records).order_by(records.c.id).limit(limit)
     if kind:
         query = query.where(records.c.kind == kind)
-    if status:
-        query = query.where(records.c.status == status)
+    if status == "SUSPENDED":
+        query = query.where(records.c.suspended, OPEN)
+    elif status:
+        resting = and_(records.c.suspended, OPEN)
+        query = query.where(records.c.status == status, not_(resting))
     if after:
         query = query.where(records.c.id > after)
     return list((await tx.execute(query)).mappings())
@@ -170,7 +173,7 @@ async def _cancel_kept(tx: AsyncConnection, id: str) -> bool:
 
 async def progress(tx: AsyncConnection, id: str, **values: Any) -> None:
     """Notes what an instance that has not ended is doing now."""
-    values = {"waiting_for": None, "due_at": None, "progress_at": now(), **values}
+    values = {"waiting_for": None, "due_at": None, "progress_at": now(), "wakes": 0, **values}
     await tx.execute(update(records).where(records.c.id == id, OPEN).values(**values))
 
 

@@ -78,6 +78,11 @@ records = Table(
     Column("ended_at", Instant),
     Column("progress_at", Instant, nullable=False),
     Column("claimed_until", Instant),
+    Column("suspended", Boolean, nullable=False, default=False),
+    # How often the instance was run again, and woken since it last got anywhere.
+    Column("runs", Integer, nullable=False, default=0),
+    Column("wakes", Integer, nullable=False, default=0),
+    Column("purged", Boolean, nullable=False, default=False),
     UniqueConstraint("kind", "idempotency_key"),
     Index(None, "state", "claimed_until"),
     Index(None, "kind", "status", "id"),
@@ -121,6 +126,7 @@ attempts = Table(
     Column("instance", ID, nullable=False),
     Column("key", KEY, nullable=False),
     Column("operation", String(100), nullable=False),
+    Column("undoes", KEY),
     Column("alone", Boolean, nullable=False),
     Column("begun_at", Instant, nullable=False),
     Column("ended_at", Instant),
@@ -150,4 +156,13 @@ interventions = Table(
     Column("next_raise_at", Instant),
     Index(None, "instance"),
     Index(None, "action", "opened_at"),
+)
+
+# Whoever holds a lease does the work that only one replica should do.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(50), primary_key=True),
+    Column("holder", String(100), nullable=False),
+    Column("until", Instant, nullable=False),
 )

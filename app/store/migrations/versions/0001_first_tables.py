@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("instance", sa.String(length=100), nullable=False),
         sa.Column("key", sa.String(length=200), nullable=False),
         sa.Column("operation", sa.String(length=100), nullable=False),
+        sa.Column("undoes", sa.String(length=200), nullable=True),
         sa.Column("alone", sa.Boolean(), nullable=False),
         sa.Column("begun_at", Instant(), nullable=False),
         sa.Column("ended_at", Instant(), nullable=True),
@@ -53,6 +54,13 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_interventions_instance"), "interventions", ["instance"], unique=False)
     op.create_table(
+        "leases",
+        sa.Column("name", sa.String(length=50), nullable=False),
+        sa.Column("holder", sa.String(length=100), nullable=False),
+        sa.Column("until", Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
+    )
+    op.create_table(
         "records",
         sa.Column("id", sa.String(length=100), nullable=False),
         sa.Column("kind", sa.String(length=50), nullable=False),
@@ -73,6 +81,10 @@ def upgrade() -> None:
         sa.Column("ended_at", Instant(), nullable=True),
         sa.Column("progress_at", Instant(), nullable=False),
         sa.Column("claimed_until", Instant(), nullable=True),
+        sa.Column("suspended", sa.Boolean(), nullable=False),
+        sa.Column("runs", sa.Integer(), nullable=False),
+        sa.Column("wakes", sa.Integer(), nullable=False),
+        sa.Column("purged", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_records")),
         sa.UniqueConstraint(
             "kind", "idempotency_key", name=op.f("uq_records_kind_idempotency_key")
@@ -127,6 +139,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_records_state_claimed_until"), table_name="records")
     op.drop_index(op.f("ix_records_kind_status_id"), table_name="records")
     op.drop_table("records")
+    op.drop_table("leases")
     op.drop_index(op.f("ix_interventions_instance"), table_name="interventions")
     op.drop_index(op.f("ix_interventions_action_opened_at"), table_name="interventions")
     op.drop_table("interventions")
