@@ -16,7 +16,7 @@ make its effect happen at most once all the same:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -112,6 +112,22 @@ async def look_up(env: Env, operation: str, reference: str) -> Answer | None:
     """
     response = await _request(env, "GET", operation, params={"reference": reference})
     return None if response.status_code == 404 else _answer(response)
+
+
+async def listing(env: Env, operation: str, since: datetime) -> AsyncIterator[dict[str, Any]]:
+    """What the provider did for us since then, oldest first, page by page.
+
+    Raises:
+        Fault: it did not say.
+    """
+    params: dict[str, Any] = {"since": since.isoformat(), "limit": 200}
+    while True:
+        page = (await _request(env, "GET", operation, params=params)).json()
+        for item in page["items"]:
+            yield item
+        if not page["next"]:
+            return
+        params["after"] = page["next"]
 
 
 async def _known(env: Env, operation: str, call: Call, past: attempts.Past) -> Answer | None:

@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import logging
 import re
+import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
@@ -19,6 +20,7 @@ from datetime import timedelta
 from typing import Any
 
 from activities.effect import Env
+from app.audit import audit, undo_without_engine
 from app.engine import ENDED, Engine, EngineUnavailable
 from app.settings import Settings
 from app.store import interventions, ladder, leases, records
@@ -63,6 +65,7 @@ class Reconciler:
         self._engine = engine
         self._settings = settings
         self._poke = poke
+        self._audited_at = float("-inf")
         self.totals: Counter[str] = Counter()
 
     async def run(self, holder: str) -> None:
@@ -85,6 +88,9 @@ class Reconciler:
         await self._climb(report)
         await self._retry_held(report)
         await self._purge(report)
+        if time.monotonic() - self._audited_at >= self._settings.audit_interval:
+            self._audited_at = time.monotonic()
+            report.refunded.extend(await audit(self._env, self._settings.stall_after))
         if not report.empty:
             self._poke()
             log.warning("reconciler: %s", {k: v for k, v in report.as_dict().items() if v})
@@ -114,12 +120,14 @@ class Reconciler:
             await self._run_failed_again(signature, members, report)
 
     async def _wake(self, row: Any, report: Report) -> None:
-        if row["wakes"]:
-            await self._run_again(row, "it got nowhere after it was woken", report)
+        if row["woken_at"] is not None:
+            patience = timedelta(seconds=self._settings.stall_after)
+            if records.now() - row["woken_at"] > patience:
+                await self._run_again(row, "it got nowhere after it was woken", report)
             return
         await self._carefully(self._engine.ring(row["id"], "wake"))
         async with self._env.store.transaction() as tx:
-            await ladder.woken(tx, row["id"], row["wakes"] + 1)
+            await ladder.woken(tx, row["id"])
         report.woken.append(row["id"])
 
     async def _run_failed_again(self, signature: str, members: list[Any], report: Report) -> None:
@@ -180,13 +188,15 @@ class Reconciler:
                 else:
                     await records.end(tx, Ending(instance=id, outcome="SETTLED", reason=cause))
                 return
-            incident = Incident(
-                instance=id,
-                key=f"{id}/engine",
-                n=len(asked) + 1,
-                kind="stuck",
-                reason=f"run again {MAX_RUNS} times in vain: {cause}"[:500],
-            )
+        undone = await undo_without_engine(self._env, row)
+        incident = Incident(
+            instance=id,
+            key=f"{id}/engine",
+            n=len(asked) + 1,
+            kind="stuck",
+            reason=f"run again {MAX_RUNS} times in vain: {cause}; {undone}"[:500],
+        )
+        async with self._env.store.transaction() as tx:
             await interventions.open_(tx, incident)
             await ladder.park(tx, id, incident.id)
         report.parked.append(id)

@@ -23,6 +23,7 @@ class Settings(BaseSettings):
     wedge_after: float = 5.0
     reconcile_interval: float = 5.0
     stall_after: float = 30.0
+    audit_interval: float = 60.0
     retention: float = 7 * 86_400.0
 
 

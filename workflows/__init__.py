@@ -6,11 +6,14 @@ steps is a new version and instances under way finish on the old one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
 from workflows import model_deployment, order_fulfilment, task_processing
+from workflows.saga import Step
 
 WorkflowFunction = Callable[[Any, Any], Generator[Any, Any, str]]
 
@@ -23,10 +26,38 @@ class Version:
     name: str
     function: WorkflowFunction
     latest: bool
+    input: type[BaseModel]
+    steps: Callable[[Any], Sequence[Step]]
 
 
 VERSIONS: tuple[Version, ...] = (
-    Version("order_fulfilment", "v1", order_fulfilment.order_fulfilment, latest=True),
-    Version("task_processing", "v1", task_processing.task_processing, latest=True),
-    Version("model_deployment", "v1", model_deployment.model_deployment, latest=True),
+    Version(
+        "order_fulfilment",
+        "v1",
+        order_fulfilment.order_fulfilment,
+        latest=True,
+        input=order_fulfilment.Order,
+        steps=lambda _: order_fulfilment.STEPS,
+    ),
+    Version(
+        "task_processing",
+        "v1",
+        task_processing.task_processing,
+        latest=True,
+        input=task_processing.Task,
+        steps=task_processing.steps,
+    ),
+    Version(
+        "model_deployment",
+        "v1",
+        model_deployment.model_deployment,
+        latest=True,
+        input=model_deployment.Deployment,
+        steps=lambda _: model_deployment.STEPS,
+    ),
 )
+
+
+def latest(kind: str) -> Version:
+    """The version that new instances of a kind run."""
+    return next(version for version in VERSIONS if version.kind == kind and version.latest)

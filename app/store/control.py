@@ -52,7 +52,7 @@ async def roll_back(tx: AsyncConnection, id: str, reason: str) -> bool:
             purged=False,
             claimed_until=None,
             runs=table.c.runs + 1,
-            wakes=0,
+            woken_at=None,
             progress_at=records.now(),
         )
     )

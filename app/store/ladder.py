@@ -63,9 +63,11 @@ def _patient(row: RowMapping, at: datetime) -> bool:
     return idle
 
 
-async def woken(tx: AsyncConnection, id: str, wakes: int) -> None:
-    """Notes that an instance was woken; progress sets the count back."""
-    await tx.execute(update(table).where(table.c.id == id, records.OPEN).values(wakes=wakes))
+async def woken(tx: AsyncConnection, id: str) -> None:
+    """Notes that an instance was woken; progress makes that forgotten."""
+    await tx.execute(
+        update(table).where(table.c.id == id, records.OPEN).values(woken_at=records.now())
+    )
 
 
 async def run_again(tx: AsyncConnection, id: str, *, runs: int) -> None:
@@ -80,7 +82,7 @@ async def run_again(tx: AsyncConnection, id: str, *, runs: int) -> None:
             due_at=None,
             claimed_until=None,
             runs=runs,
-            wakes=0,
+            woken_at=None,
             progress_at=records.now(),
         )
     )

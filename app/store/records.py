@@ -173,7 +173,7 @@ async def _cancel_kept(tx: AsyncConnection, id: str) -> bool:
 
 async def progress(tx: AsyncConnection, id: str, **values: Any) -> None:
     """Notes what an instance that has not ended is doing now."""
-    values = {"waiting_for": None, "due_at": None, "progress_at": now(), "wakes": 0, **values}
+    values = {"waiting_for": None, "due_at": None, "progress_at": now(), "woken_at": None, **values}
     await tx.execute(update(records).where(records.c.id == id, OPEN).values(**values))
 
 

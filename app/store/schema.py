@@ -79,9 +79,9 @@ records = Table(
     Column("progress_at", Instant, nullable=False),
     Column("claimed_until", Instant),
     Column("suspended", Boolean, nullable=False, default=False),
-    # How often the instance was run again, and woken since it last got anywhere.
+    # How often the instance was run again, and when it was woken since it last got anywhere.
     Column("runs", Integer, nullable=False, default=0),
-    Column("wakes", Integer, nullable=False, default=0),
+    Column("woken_at", Instant),
     Column("purged", Boolean, nullable=False, default=False),
     UniqueConstraint("kind", "idempotency_key"),
     Index(None, "state", "claimed_until"),

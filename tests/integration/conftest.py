@@ -14,7 +14,9 @@ from tests.support.shop import Shop
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     settings = Settings.ephemeral(tmp_path_factory.mktemp("stack"))
-    with Stack(settings) as running:
+    # Patience in seconds where the default is half a minute and more.
+    env = {"STEADFAST_STALL_AFTER": "15", "STEADFAST_RECONCILE_INTERVAL": "1"}
+    with Stack(settings, app_env=env) as running:
         yield running
 
 

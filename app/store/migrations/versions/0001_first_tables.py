@@ -83,7 +83,7 @@ def upgrade() -> None:
         sa.Column("claimed_until", Instant(), nullable=True),
         sa.Column("suspended", sa.Boolean(), nullable=False),
         sa.Column("runs", sa.Integer(), nullable=False),
-        sa.Column("wakes", sa.Integer(), nullable=False),
+        sa.Column("woken_at", Instant(), nullable=True),
         sa.Column("purged", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_records")),
         sa.UniqueConstraint(
