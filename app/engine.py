@@ -6,13 +6,17 @@ Every call has a deadline and one error, `EngineUnavailable`: it may have happen
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import dapr.ext.workflow._durabletask.internal.protos as pb
 import grpc
 from dapr.ext.workflow.aio import DaprWorkflowClient
+
+log = logging.getLogger(__name__)
 
 CALL_DEADLINE = 8.0  # seconds
 POLL = 0.2  # seconds
@@ -29,6 +33,10 @@ class State:
 
     status: str
     failure: str | None = None
+
+
+class EngineConfused(EngineUnavailable):
+    """The engine answered, and its answer is that it does not understand its own state."""
 
 
 class Engine:
@@ -74,14 +82,33 @@ class Engine:
         """Runs an instance again under the same id, after stopping what is left of it.
 
         Raises:
-            EngineUnavailable: it is not stopped yet, or nobody knows whether it was started.
+            EngineUnavailable: nobody knows whether it was started.
         """
-        state = await self.state(id)
-        if state is not None and state.status not in ENDED:
-            await self.terminate(id)
-            raise EngineUnavailable(f"{id} is being stopped before it is run again")
+        try:
+            await self._stop(id)
+        except EngineConfused as error:
+            log.warning("%s; its state is removed by force", error)
+            await self._forget(id)
         async with _deadline(f"restart {id}"):
             await self._client.schedule_new_workflow(kind, input=input, instance_id=id)
+
+    async def _stop(self, id: str) -> None:
+        state = await self.state(id)
+        if state is None or state.status in ENDED:
+            return
+        await self.terminate(id)
+        try:
+            await self.settled(id)
+        except EngineUnavailable as error:
+            raise EngineConfused(f"{id} does not stop") from error
+
+    async def _forget(self, id: str) -> None:
+        # An instance whose history nobody can read can neither be terminated nor purged the
+        # ordinary way. The SDK does not offer the engine's own `force` (nor does its HTTP API).
+        stub = self._client._DaprWorkflowClient__obj._stub
+        request = pb.PurgeInstancesRequest(instanceId=id, recursive=False, force=True)
+        async with _deadline(f"force purge {id}"):
+            await stub.PurgeInstances(request)
 
     async def terminate(self, id: str) -> None:
         """Stops an instance after the activity in flight."""
@@ -125,5 +152,7 @@ async def _deadline(what: str, ignore: grpc.StatusCode | None = None) -> AsyncIt
     except TimeoutError as error:
         raise EngineUnavailable(f"{what}: no answer within {CALL_DEADLINE} s") from error
     except grpc.aio.AioRpcError as error:
+        if error.code() in (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL):
+            raise EngineConfused(f"{what}: {error.details()}") from error
         if ignore is None or error.code() != ignore:
             raise EngineUnavailable(f"{what}: {error.code().name} {error.details()}") from error

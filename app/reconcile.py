@@ -13,20 +13,24 @@ import hashlib
 import logging
 import re
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from prometheus_client import Counter
+
 from activities.effect import Env
 from app.audit import audit, undo_without_engine
-from app.engine import ENDED, Engine, EngineUnavailable
+from app.engine import ENDED, Engine, EngineConfused, EngineUnavailable
 from app.settings import Settings
 from app.store import interventions, ladder, leases, records
 from workflows.messages import Ending, Incident
 
 log = logging.getLogger(__name__)
+
+RECONCILED = Counter("steadfast_reconciled", "Instances by what the reconciler did", ["what"])
 
 BATCH = 200
 MAX_RUNS = 2  # times an instance is run again before a person is asked
@@ -66,7 +70,6 @@ class Reconciler:
         self._settings = settings
         self._poke = poke
         self._audited_at = float("-inf")
-        self.totals: Counter[str] = Counter()
 
     async def run(self, holder: str) -> None:
         """Sweeps again and again until cancelled; one replica at a time does."""
@@ -94,7 +97,8 @@ class Reconciler:
         if not report.empty:
             self._poke()
             log.warning("reconciler: %s", {k: v for k, v in report.as_dict().items() if v})
-        self.totals.update({name: len(ids) for name, ids in report.as_dict().items()})
+        for name, ids in report.as_dict().items():
+            RECONCILED.labels(name).inc(len(ids))
         return report
 
     async def _climb(self, report: Report) -> None:
@@ -104,7 +108,11 @@ class Reconciler:
         failed: dict[str, list[Any]] = defaultdict(list)
         for row in rows:
             try:
-                state = await self._engine.state(row["id"])
+                state = await self._engine.state(row["engine_id"])
+            except EngineConfused as error:
+                log.warning("reconciler: %s", error)
+                await self._wake(row, report)
+                continue
             except EngineUnavailable as error:
                 log.info("reconciler: %s", error)
                 continue
@@ -125,7 +133,7 @@ class Reconciler:
             if records.now() - row["woken_at"] > patience:
                 await self._run_again(row, "it got nowhere after it was woken", report)
             return
-        await self._carefully(self._engine.ring(row["id"], "wake"))
+        await self._carefully(self._engine.ring(row["engine_id"], "wake"))
         async with self._env.store.transaction() as tx:
             await ladder.woken(tx, row["id"])
         report.woken.append(row["id"])
@@ -206,7 +214,7 @@ class Reconciler:
         async with self._env.store.reading() as tx:
             rows = await ladder.held(tx, before, BATCH)
         for row in rows:
-            await self._carefully(self._engine.ring(row["id"], "reconcile"))
+            await self._carefully(self._engine.ring(row["engine_id"], "reconcile"))
             report.reconciled.append(row["id"])
 
     async def _purge(self, report: Report) -> None:
@@ -215,11 +223,11 @@ class Reconciler:
             rows = await ladder.forgettable(tx, before, BATCH)
         for row in rows:
             try:
-                state = await self._engine.state(row["id"])
+                state = await self._engine.state(row["engine_id"])
                 if state is not None and state.status not in ENDED:
                     continue
                 if state is not None:
-                    await self._engine.purge(row["id"])
+                    await self._engine.purge(row["engine_id"])
             except EngineUnavailable as error:
                 log.info("reconciler: %s", error)
                 continue

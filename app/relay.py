@@ -15,7 +15,7 @@ from typing import Any
 from activities.effect import Env, Fault, perform
 from activities.notifier import Letter
 from activities.payment import Refund
-from app.engine import Engine, EngineUnavailable
+from app.engine import Engine, EngineConfused, EngineUnavailable
 from app.store import inbox, interventions, records
 from workflows.messages import Answer, Call, Incident
 
@@ -69,8 +69,8 @@ class Relay:
             events = await inbox.claim_unraised(tx, BATCH)
             answers = await interventions.claim_unraised(tx, BATCH)
         await _all(self._start(row) for row in starts)
-        await _all(self._ring(row["instance"], row["name"]) for row in events)
-        await _all(self._ring(row["instance"], "intervention") for row in answers)
+        await _all(self._ring(row["engine_id"], row["name"]) for row in events)
+        await _all(self._ring(row["engine_id"], "intervention") for row in answers)
         return len(starts) == BATCH or len(events) == BATCH
 
     async def _start(self, record: Any) -> None:
@@ -78,7 +78,15 @@ class Relay:
         # mistake what is left of the run before it for itself.
         start = self._engine.restart if record["runs"] else self._engine.schedule
         try:
-            await start(record["kind"], record["id"], record["input"])
+            await start(record["kind"], record["engine_id"], record["input"])
+        except EngineConfused as error:
+            # Not even by force can the engine forget what it cannot read: the name is burnt.
+            log.warning("run under another name: %s", error)
+            async with self._env.store.transaction() as tx:
+                if record["runs"]:
+                    await records.rename(tx, record)
+                await records.release(tx, record["id"], RETRY)
+            return
         except EngineUnavailable as error:
             log.warning("not scheduled yet: %s", error)
             async with self._env.store.transaction() as tx:

@@ -55,21 +55,20 @@ async def cancel(parts: PartsOf, id: PathId) -> dict[str, Any]:
 @router.post("/workflows/{id}/suspend")
 async def suspend(parts: PartsOf, id: PathId) -> dict[str, Any]:
     """Lets an instance take no further step until it is resumed."""
-    await _open(parts, id)
     return await _rest(parts, id, suspended=True)
 
 
 @router.post("/workflows/{id}/resume")
 async def resume(parts: PartsOf, id: PathId) -> dict[str, Any]:
     """Lets a suspended instance go on."""
-    await _open(parts, id)
     return await _rest(parts, id, suspended=False)
 
 
 async def _rest(parts: Parts, id: str, *, suspended: bool) -> dict[str, Any]:
+    record = await _open(parts, id)
     call = parts.engine.suspend if suspended else parts.engine.resume
     try:
-        await call(id)
+        await call(record["engine_id"])
     except EngineUnavailable as error:
         raise Problem(503, "engine-unavailable", "Try again", str(error)) from error
     async with parts.store.transaction() as tx:
@@ -94,12 +93,12 @@ async def retry(parts: PartsOf, id: PathId) -> dict[str, Any]:
 @router.post("/workflows/{id}/terminate", status_code=202)
 async def terminate(parts: PartsOf, id: PathId, response: Response) -> dict[str, Any]:
     """The last resort: stops an instance as it is; an intervention lists what it left standing."""
-    await _open(parts, id)
+    engine_id = (await _open(parts, id))["engine_id"]
     try:
-        state = await parts.engine.state(id)
+        state = await parts.engine.state(engine_id)
         if state is not None and state.status not in ENDED:
-            await parts.engine.terminate(id)
-            state = await parts.engine.settled(id)
+            await parts.engine.terminate(engine_id)
+            await parts.engine.settled(engine_id)
     except EngineUnavailable as error:
         raise Problem(503, "engine-unavailable", "Try again", str(error)) from error
     async with parts.store.transaction() as tx:

@@ -145,7 +145,13 @@ async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
     )
     due = and_(inbox.c.consumed_at.is_(None), inbox.c.next_raise_at <= at)
     query = (
-        select(inbox.c.instance, inbox.c.event_id, inbox.c.name, inbox.c.raises)
+        select(
+            inbox.c.instance,
+            inbox.c.event_id,
+            inbox.c.name,
+            inbox.c.raises,
+            record_table.c.engine_id,
+        )
         .join(record_table, record_table.c.id == inbox.c.instance)
         .where(due, record_table.c.state == "scheduled")
         .where(or_(awaited, inbox.c.name.in_(ALWAYS_RAISED)))

@@ -106,7 +106,7 @@ async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
     """Takes answered interventions whose workflow has not read the answer yet."""
     at = records.now()
     query = (
-        select(interventions.c.id, interventions.c.instance, interventions.c.raises)
+        select(interventions.c.id, interventions.c.raises, record_table.c.engine_id)
         .join(record_table, record_table.c.id == interventions.c.instance)
         .where(interventions.c.next_raise_at <= at, record_table.c.state == "scheduled")
         .limit(limit)

@@ -108,7 +108,7 @@ async def held(tx: AsyncConnection, before: datetime, limit: int) -> list[RowMap
 async def forgettable(tx: AsyncConnection, before: datetime, limit: int) -> list[RowMapping]:
     """Ended instances that the engine may forget; their records stay."""
     query = (
-        select(table.c.id)
+        select(table.c.id, table.c.engine_id)
         .where(table.c.state == "ended", table.c.purged.is_(False), table.c.ended_at < before)
         .order_by(table.c.ended_at)
         .limit(limit)

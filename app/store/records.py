@@ -58,6 +58,7 @@ async def accept(
         records,
         {
             "id": id,
+            "engine_id": id,
             "kind": kind,
             "idempotency_key": idempotency_key,
             "request_hash": request_hash,
@@ -117,7 +118,11 @@ async def page(
 
 
 async def claim_unscheduled(tx: AsyncConnection, limit: int, claim: float) -> list[RowMapping]:
-    """Takes up to `limit` accepted records for `claim` seconds, so that one relay starts each."""
+    """Takes up to `limit` accepted records, so that one relay starts each.
+
+    The claim is `claim` seconds for a first run, and four times as long for a later one, which has
+    to stop what is left of the run before it.
+    """
     at = now()
     free = and_(
         records.c.state == "accepted",
@@ -125,12 +130,13 @@ async def claim_unscheduled(tx: AsyncConnection, limit: int, claim: float) -> li
     )
     query = select(records).where(free).order_by(records.c.accepted_at).limit(limit)
     rows = list((await tx.execute(query.with_for_update(skip_locked=True))).mappings())
-    if rows:
-        await tx.execute(
-            update(records)
-            .where(records.c.id.in_([row["id"] for row in rows]))
-            .values(claimed_until=at + timedelta(seconds=claim))
-        )
+    for again in (False, True):
+        ids = [row["id"] for row in rows if (row["runs"] > 0) == again]
+        until = at + timedelta(seconds=claim * 4 if again else claim)
+        if ids:
+            await tx.execute(
+                update(records).where(records.c.id.in_(ids)).values(claimed_until=until)
+            )
     return rows
 
 
@@ -150,6 +156,17 @@ async def release(tx: AsyncConnection, id: str, delay: float) -> None:
         .where(records.c.id == id, records.c.state == "accepted")
         .values(claimed_until=now() + timedelta(seconds=delay))
     )
+
+
+async def rename(tx: AsyncConnection, record: RowMapping) -> str:
+    """Gives an instance another name in the engine; its id, and so its keys, stay."""
+    # A tilde, because no id that a caller may choose has one.
+    _, _, number = record["engine_id"].partition("~")
+    engine_id = f"{record['id']}~{int(number or 0) + 1}"
+    await tx.execute(
+        update(records).where(records.c.id == record["id"]).values(engine_id=engine_id)
+    )
+    return engine_id
 
 
 async def begin(tx: AsyncConnection, id: str) -> Beginning:

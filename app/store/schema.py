@@ -60,6 +60,8 @@ records = Table(
     "records",
     metadata,
     Column("id", ID, primary_key=True),
+    # The engine's name for it: the id, unless the engine can no longer read what it keeps there.
+    Column("engine_id", ID, nullable=False),
     Column("kind", String(50), nullable=False),
     Column("idempotency_key", KEY),
     Column("request_hash", String(64), nullable=False),

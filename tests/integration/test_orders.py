@@ -145,7 +145,7 @@ def test_the_engine_asked_to_run_a_finished_order_again_does_nothing(
 
     def finished() -> bool:
         state = shop.http.get(f"{stack.dapr_http}/v1.0/workflows/dapr/{id}", headers=headers)
-        return state.json().get("runtimeStatus") == "COMPLETED"
+        return bool(state.json().get("runtimeStatus") == "COMPLETED")
 
     until(finished, 10, "the engine's instance completed")
     response = shop.http.post(

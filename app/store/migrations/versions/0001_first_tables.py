@@ -63,6 +63,7 @@ def upgrade() -> None:
     op.create_table(
         "records",
         sa.Column("id", sa.String(length=100), nullable=False),
+        sa.Column("engine_id", sa.String(length=100), nullable=False),
         sa.Column("kind", sa.String(length=50), nullable=False),
         sa.Column("idempotency_key", sa.String(length=200), nullable=True),
         sa.Column("request_hash", sa.String(length=64), nullable=False),
