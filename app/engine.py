@@ -110,6 +110,16 @@ class Engine:
         async with _deadline(f"force purge {id}"):
             await stub.PurgeInstances(request)
 
+    async def history(self, id: str) -> list[Any]:
+        """Every event of an instance, as the engine keeps them.
+
+        Raises:
+            EngineUnavailable: it did not say.
+        """
+        async with _deadline(f"history of {id}"):
+            events: list[Any] = await self._client._DaprWorkflowClient__obj.get_instance_history(id)
+        return events
+
     async def terminate(self, id: str) -> None:
         """Stops an instance after the activity in flight."""
         async with _deadline(f"terminate {id}"):

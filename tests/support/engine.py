@@ -16,41 +16,12 @@ from typing import Any
 
 import dapr.ext.workflow._durabletask.internal.helpers as ph
 import dapr.ext.workflow._durabletask.internal.protos as pb
-from dapr.ext.workflow import DaprWorkflowContext
 from dapr.ext.workflow._durabletask import worker as sdk
 
-from workflows import VERSIONS
+from app.replay import registry
 
 MAX_TURNS = 500
 Activity = Callable[[str, dict[str, Any]], Awaitable[Any]]
-
-
-def registry() -> Any:
-    """The SDK's registry with every version of every workflow."""
-    found = sdk._Registry()
-    for version in VERSIONS:
-        found.add_named_orchestrator(
-            version.kind, _typed(version.function), version.name, version.latest
-        )
-    return found
-
-
-def _typed(function: Any) -> Any:
-    model = sdk_input_model(function)
-
-    def run(ctx: Any, message: Any) -> Any:
-        return function(DaprWorkflowContext(ctx), model.model_validate(message))
-
-    return run
-
-
-def sdk_input_model(function: Any) -> Any:
-    from dapr.ext.workflow._model_protocol import resolve_input
-
-    accepts, model = resolve_input(function)
-    assert accepts
-    assert model is not None, f"{function.__name__} declares no model the SDK can see"
-    return model
 
 
 @dataclass

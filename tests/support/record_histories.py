@@ -1,0 +1,80 @@
+"""Records the histories that the replay is tried on: `python -m tests.support.record_histories`.
+
+Run it on purpose, after a change that is meant to change the path of *new* instances; the old
+files stay for as long as instances of that path may be under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from launcher.settings import Settings
+from launcher.stack import Stack
+from tests.support.shop import Shop, order
+
+FOLDER = Path(__file__).parent.parent / "workflows" / "histories"
+NOWHERE = {"name": "A", "line1": "B", "postcode": "1", "country": "ZZ"}
+LOST = [{"sku": "SKU-LOST", "quantity": 1, "unit_price": 5}]
+TASK = {"title": "count the stock", "assignee": "p-3"}
+MODEL = {"model": "scoring", "dataset": "d-1", "poll_interval": 0.2}
+
+# path, where to start it, what, and how it looks when it is recorded
+PATHS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
+    ("fulfilled", "/orders", {}, {"outcome": "FULFILLED"}),
+    ("pending-payment", "/orders", {"payment_method": "pm-pending"}, {"outcome": "FULFILLED"}),
+    ("declined", "/orders", {"payment_method": "pm-declined"}, {"outcome": "REFUSED"}),
+    ("not-served", "/orders", {"ship_to": NOWHERE}, {"outcome": "REFUSED"}),
+    ("not-found", "/orders", {"lines": LOST}, {"outcome": "COMPENSATED"}),
+    ("too-late", "/orders", {"pickup_timeout": 0.1}, {"outcome": "FULFILLED"}),
+    ("waiting", "/orders", {}, {"waiting_for": "carrier"}),
+    ("undo-failed", "/orders", {"ship_to": NOWHERE}, {"status": "PARKED"}),
+    ("task", "/tasks", TASK, {"outcome": "DONE"}),
+    ("deployment", "/deployments", {**MODEL, "version": "v2"}, {"outcome": "READY"}),
+    ("bad-canary", "/deployments", {**MODEL, "version": "v-bad"}, {"outcome": "ROLLED_BACK"}),
+]
+
+
+def script(shop: Shop) -> None:
+    ship = "carrier.create_shipment"
+    shop.script(
+        {"callbacks": {"carrier.picked_up": {"never": True}}}, operation=ship, instance="waiting"
+    )
+    shop.script({"delay": 2}, operation="carrier.cancel_shipment", instance="too-late")
+    shop.script({"status": 500}, operation="inventory.release", instance="undo-failed")
+
+
+def main() -> None:
+    from app import replay
+    from app.engine import ENDED, Engine
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings.ephemeral(Path(folder))
+        with Stack(settings) as stack:
+            shop = Shop(stack.url, stack.downstream_url)
+            script(shop)
+            for name, path, changes, seen in PATHS:
+                body = order(name, **changes) if path == "/orders" else {"id": name, **changes}
+                shop.start({**body, "retry": {"attempts": 2, "first": 0.1, "cap": 1}}, path)
+                shop.wait(name, 30, **seen)
+            os.environ["DAPR_API_TOKEN"] = stack.secrets.dapr_api_token
+            os.environ["DAPR_GRPC_PORT"] = str(settings.dapr_grpc_port)
+            asyncio.run(record(replay, Engine, ENDED))
+
+
+async def record(replay: Any, engine: Any, ended: tuple[str, ...]) -> None:
+    FOLDER.mkdir(exist_ok=True)
+    client = engine()
+    for name, _, _, seen in PATHS:
+        if "outcome" in seen:
+            await client.settled(name)
+        replay.save(await client.history(name), FOLDER / f"{name}.json")
+        print(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
