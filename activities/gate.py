@@ -42,6 +42,7 @@ class Gate:
                 self._alone = True
             finally:
                 self._suspects_waiting -= 1
+                self._changed.notify_all()
         try:
             yield
         finally:

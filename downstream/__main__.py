@@ -1,0 +1,77 @@
+"""`python -m downstream`: runs the witness. Every flag has a variable too; flags win."""
+
+import argparse
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+
+from downstream.app import create_app
+from downstream.config import load
+from downstream.journal import JournalError
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads flags and, for those that are not given, `DOWNSTREAM_…` variables.
+
+    Raises:
+        SystemExit: 2, something is missing or wrong.
+    """
+    parser = argparse.ArgumentParser(prog="python -m downstream", description=__doc__)
+
+    def option(name: str, help_: str, default: str | None = None) -> None:
+        variable = f"DOWNSTREAM_{name.upper().replace('-', '_')}"
+        value = os.environ.get(variable, default)
+        text = f"{help_} [{variable}]"
+        parser.add_argument(f"--{name}", help=text, default=value, required=value is None)
+
+    option("host", "address to listen on", "127.0.0.1")
+    option("port", "port to listen on", "8100")
+    option("data", "directory of the journal, made if need be")
+    option("config", "declared operations", str(Path(__file__).with_name("providers.toml")))
+    option("webhook-url", "callbacks go to URL/webhooks/SOURCE", "http://127.0.0.1:8000")
+    option("webhook-secret", "signs callbacks; flags are visible to everybody, prefer the variable")
+    options = parser.parse_args(arguments)
+    if not options.port.isascii() or not options.port.isdigit() or int(options.port) > 65_535:
+        parser.error(f"{options.port} is not a port")
+    if not options.webhook_url.startswith(("http://", "https://")):
+        parser.error(f"{options.webhook_url} is not an http URL")
+    return options
+
+
+def main() -> None:
+    """Runs until it is told to stop; exits with 1 when it cannot start as asked."""
+    options = parse()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # A response that is lost on purpose looks like a bug to the server.
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: "without completing response" not in record.getMessage()
+    )
+    try:
+        app = create_app(
+            load(Path(options.config)),
+            data=Path(options.data),
+            webhook_url=options.webhook_url,
+            webhook_secret=options.webhook_secret,
+        )
+    except (JournalError, OSError, ValueError) as error:
+        raise SystemExit(f"downstream: {error}") from error
+    uvicorn.run(
+        app,
+        host=options.host,
+        port=int(options.port),
+        access_log=False,
+        log_config=None,
+        # Longer than any client keeps an idle connection: closing it first would be a fault that
+        # nobody has scripted.
+        timeout_keep_alive=75,
+        # Requests that are held or never answered must not keep it from stopping.
+        timeout_graceful_shutdown=1,
+    )
+
+
+if __name__ == "__main__":
+    main()

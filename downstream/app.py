@@ -1,0 +1,58 @@
+"""The application, put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from downstream import control, desk, inquiries, problems
+from downstream.config import Providers
+from downstream.delivery import Courier, Signer
+from downstream.desk import Desk
+from downstream.gate import Gate
+from downstream.inquiries import Inquiries
+from downstream.script import Script
+from downstream.store import Store
+
+
+def create_app(
+    providers: Providers, *, data: Path, webhook_url: str, webhook_secret: str
+) -> FastAPI:
+    """Builds the witness on the journal in the directory `data`, which is made if need be.
+
+    Raises:
+        JournalError: the journal is in use by another process, or damaged.
+        ValueError: the webhook secret is not what its prefix says.
+    """
+    signer = Signer(webhook_secret)
+    store = Store(data / "journal.jsonl")
+    courier = Courier(store, signer, webhook_url)
+    script = Script()
+    gate = Gate()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        courier.start()
+        yield
+        await courier.close()
+        await store.close()
+
+    app = FastAPI(title="Downstream, the witness", lifespan=lifespan)
+    problems.install(app)
+
+    @app.get("/livez")
+    async def livez() -> dict[str, str]:
+        """Well, as long as the disk is."""
+        await store.settled()
+        return {"status": "ok"}
+
+    app.include_router(control.script_routes(script, providers))
+    app.include_router(control.gate_routes(gate))
+    app.include_router(control.callback_routes(store, courier))
+    app.include_router(control.ledger_routes(store))
+    app.include_router(control.register_routes(store, providers))
+    # Last, because its paths match almost everything.
+    app.include_router(desk.routes(Desk(providers, store, script, gate, courier)))
+    app.include_router(inquiries.routes(Inquiries(providers, store, script)))
+    return app

@@ -1,0 +1,168 @@
+"""The interface for those who test: script, gate, hand-made callbacks, ledger, registers."""
+
+import json
+import uuid
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import Discriminator, Field, JsonValue, StringConstraints, Tag
+
+from downstream.config import Declared, Providers, Seconds, Text, Word
+from downstream.delivery import Courier
+from downstream.events import new_callback
+from downstream.gate import Gate
+from downstream.problems import Problem
+from downstream.requests import find_operation
+from downstream.script import Match, NewRule, Script
+from downstream.store import Store
+
+# Told apart by shape, so that a bad rule gets one clear message and not one for each branch.
+OneOrMore = Annotated[
+    Annotated[NewRule, Tag("rule")] | Annotated[list[NewRule], Field(min_length=1), Tag("rules")],
+    Discriminator(lambda value: "rules" if isinstance(value, list) else "rule"),
+]
+EventId = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,255}$")]
+
+
+class NewCallback(Declared):
+    """A hand-made callback; `after` is seconds from now."""
+
+    source: Word
+    type: Word
+    reference: Text
+    data: dict[str, JsonValue] = Field(default_factory=dict)
+    event_id: EventId | None = None
+    copies: Annotated[int, Field(ge=1, le=10)] = 1
+    after: Seconds = 0
+
+
+def script_routes(script: Script, providers: Providers) -> APIRouter:
+    """`/script`: rules that make requests meet faults."""
+    router = APIRouter(prefix="/script", tags=["script"])
+
+    @router.post("", status_code=201)
+    async def add(rules: OneOrMore) -> dict[str, str] | list[dict[str, str]]:
+        """Adds one rule or a list, all or none. A request meets the first rule that fits it."""
+        specs = rules if isinstance(rules, list) else [rules]
+        for spec in specs:
+            if complaint := spec.complaint(providers):
+                raise Problem(422, "invalid", complaint)
+        ids = [{"id": script.add(spec).id} for spec in specs]
+        return ids if isinstance(rules, list) else ids[0]
+
+    @router.get("")
+    async def show() -> list[dict[str, Any]]:
+        """Every rule with the number of its firings."""
+        return [rule.view() for rule in script]
+
+    @router.delete("", status_code=204)
+    async def clear() -> None:
+        """Removes every rule; what is held stays held."""
+        script.clear()
+
+    @router.delete("/{rule}", status_code=204)
+    async def remove(rule: str) -> None:
+        """Removes one rule."""
+        if not script.remove(rule):
+            raise Problem(404, "unknown-rule", f"there is no rule {rule}")
+
+    return router
+
+
+def gate_routes(gate: Gate) -> APIRouter:
+    """`/held` and `/release`: requests that are held still."""
+    router = APIRouter(tags=["gate"])
+
+    @router.get("/held")
+    async def held() -> list[dict[str, str]]:
+        """What is held, oldest first."""
+        return [each.view() for each in gate]
+
+    @router.post("/release")
+    async def release(match: Match) -> dict[str, int]:
+        """Lets go of what the match covers; everything, when it is empty."""
+        return {"released": gate.release(match)}
+
+    return router
+
+
+def callback_routes(store: Store, courier: Courier) -> APIRouter:
+    """`/callbacks`: what was and will be told, and what somebody wants told besides."""
+    router = APIRouter(prefix="/callbacks", tags=["callbacks"])
+
+    @router.post("", status_code=202)
+    async def tell(new: NewCallback) -> dict[str, str]:
+        """Sends a hand-made callback, correctly signed."""
+        event_id = new.event_id or f"evt-{uuid.uuid4()}"
+        try:
+            callback = new_callback(
+                store,
+                event_id=event_id,
+                source=new.source,
+                type_=new.type,
+                reference=new.reference,
+                data=new.data,
+                copies=new.copies,
+                after=new.after,
+            )
+        except ValueError as error:
+            raise Problem(422, "invalid", f"data: {error}") from error
+        saved = store.commit(callback)
+        courier.send(callback)
+        await saved
+        return {"event_id": event_id}
+
+    @router.get("")
+    async def show() -> list[dict[str, Any]]:
+        """Every callback, in order; without an `outcome` it is still being delivered."""
+        fields = {"event_id", "source", "due", "copies", "outcome"}
+        rows = [
+            each.model_dump(mode="json", include=fields) | {"body": json.loads(each.body)}
+            for each in store.callbacks.values()
+        ]
+        await store.settled()
+        return rows
+
+    return router
+
+
+def ledger_routes(store: Store) -> APIRouter:
+    """`/ledger`: what was tried and what was done."""
+    router = APIRouter(prefix="/ledger", tags=["ledger"])
+
+    @router.get("")
+    async def ledger(instance: str | None = None) -> dict[str, list[dict[str, Any]]]:
+        """Attempts and effects, in order, of one instance or of all."""
+        attempts, effects = store.ledger(instance)
+        rows = {
+            "attempts": [each.model_dump(mode="json", exclude={"fact", "n"}) for each in attempts],
+            "effects": [each.model_dump(mode="json", exclude={"fact", "n"}) for each in effects],
+        }
+        # Waiting comes last: what is read after it might not be on disk yet.
+        await store.settled()
+        return rows
+
+    @router.get("/instances")
+    async def instances() -> list[str]:
+        """Every instance that was named in a request."""
+        names = store.instances()
+        await store.settled()
+        return names
+
+    return router
+
+
+def register_routes(store: Store, providers: Providers) -> APIRouter:
+    """`/registers`: what compare-and-set operations have set."""
+    router = APIRouter(prefix="/registers", tags=["ledger"])
+
+    @router.get("/{operation}")
+    async def registers(operation: str) -> dict[str, str]:
+        """The values of an operation's registers, without those that hold none."""
+        if find_operation(providers, operation).sets is None:
+            raise Problem(404, "no-register", f"{operation} has no register")
+        values = store.registers.values(operation)
+        await store.settled()
+        return values
+
+    return router

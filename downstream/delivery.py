@@ -1,0 +1,142 @@
+"""Time and the way out: makes planned things happen, and delivers signed callbacks."""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import logging
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import httpx
+
+from downstream.events import happen
+from downstream.facts import Callback, Plan
+from downstream.store import Store
+
+FIRST_WAIT, LONGEST_WAIT = 0.2, 2.0
+TRY_AGAIN_LATER = {408, 429}
+
+logger = logging.getLogger("downstream")
+
+
+class Signer:
+    """Signs as Standard Webhooks has it: HMAC-SHA256 over `{id}.{timestamp}.{body}`.
+
+    Raises:
+        ValueError: the secret begins with `whsec_` and what follows is not base64.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._key = secret.encode()
+        if secret.startswith("whsec_"):
+            try:
+                self._key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+            except binascii.Error as error:
+                raise ValueError(
+                    f"the webhook secret after whsec_ is not base64: {error}"
+                ) from error
+
+    def headers(self, event_id: str, timestamp: int, body: str) -> dict[str, str]:
+        """The three headers of one sending; the timestamp is in seconds since 1970."""
+        signed = f"{event_id}.{timestamp}.{body}".encode()
+        digest = hmac.new(self._key, signed, hashlib.sha256).digest()
+        return {
+            "webhook-id": event_id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+        }
+
+
+class Courier:
+    """Brings every planned event about when it is due, and every callback to its receiver.
+
+    What has been planned and not happened, or happened and not been heard, is taken up again
+    by `start`.
+    """
+
+    def __init__(self, store: Store, signer: Signer, webhook_url: str) -> None:
+        self._store = store
+        self._signer = signer
+        self._url = webhook_url.rstrip("/")
+        # The receiver is the application next door, never behind a proxy.
+        self._client = httpx.AsyncClient(timeout=httpx.Timeout(5, pool=None), trust_env=False)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Takes up what an earlier process has left."""
+        for plan in sorted(self._store.plans.values(), key=lambda plan: plan.due):
+            self.expect(plan)
+        for callback in self._store.callbacks.values():
+            if callback.outcome is None:
+                self.send(callback)
+
+    def expect(self, plan: Plan) -> None:
+        """Makes a committed plan happen when it is due."""
+        self._spawn(self._happen(plan))
+
+    def send(self, callback: Callback) -> None:
+        """Delivers a committed callback, from its due date on."""
+        self._spawn(self._send(callback))
+
+    async def close(self) -> None:
+        """Stops; the journal knows what is left to do."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client.aclose()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _happen(self, plan: Plan) -> None:
+        await _until(plan.due)
+        facts = happen(self._store, plan)
+        await self._store.commit(*facts)
+        for fact in facts:
+            if isinstance(fact, Callback):
+                self.send(fact)
+
+    async def _send(self, callback: Callback) -> None:
+        await _until(callback.due)
+        outcome: Literal["delivered", "given_up"] = "delivered"
+        # A crash between two copies sends all of them again: at least so many, never fewer.
+        for _ in range(callback.copies):
+            if not await self._heard(callback):
+                outcome = "given_up"
+        await self._store.commit(callback.model_copy(update={"outcome": outcome}))
+
+    async def _heard(self, callback: Callback) -> bool:
+        """Sends until there is an answer that settles it; whether that was a good one."""
+        wait = FIRST_WAIT
+        while True:
+            status = await self._try(callback)
+            if status is not None and 200 <= status < 300:
+                return True
+            if status is not None and 400 <= status < 500 and status not in TRY_AGAIN_LATER:
+                logger.warning("callback %s: given up, answered %d", callback.event_id, status)
+                return False
+            logger.info("callback %s: not heard (%s)", callback.event_id, status or "no answer")
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT)
+
+    async def _try(self, callback: Callback) -> int | None:
+        headers = self._signer.headers(callback.event_id, int(time.time()), callback.body)
+        try:
+            response = await self._client.post(
+                f"{self._url}/webhooks/{callback.source}",
+                content=callback.body,
+                headers={"content-type": "application/json", **headers},
+            )
+        except httpx.HTTPError:
+            return None
+        return response.status_code
+
+
+async def _until(due: datetime) -> None:
+    await asyncio.sleep(max(0, (due - datetime.now(UTC)).total_seconds()))

@@ -1,0 +1,152 @@
+"""What the journal is made of.
+
+A fact is the newest version of one thing: writing it again replaces it. One line of the journal
+is one transaction, a list of facts that become true together.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter
+
+Result = Literal["applied", "pending", "refused", "closed", "undone", "too_late"]
+
+# Always with microseconds: pydantic leaves them out where they happen to be zero.
+Instant = Annotated[
+    datetime,
+    PlainSerializer(lambda at: at.isoformat(timespec="microseconds"), str, when_used="json"),
+]
+
+
+class Fact(BaseModel):
+    """Base of all facts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Attempt(Fact):
+    """One request that reached an operation, whatever came of it.
+
+    `result` is what the provider did: an answer's word, or `replayed`, `conflict`, `invalid`,
+    `malformed`, `scripted-<status>`, `hung`, `abandoned`. `answer` is the answer that it gave or
+    would have given. `response` is what became of the response: `sent`, `held`, `lost`, `never`,
+    `scripted-<status>`. `ordinal` counts the attempts of the key from 1, `rule` is the scripted
+    rule that the attempt met.
+    """
+
+    fact: Literal["attempt"] = "attempt"
+    n: int
+    operation: str
+    key: str | None
+    instance: str | None
+    ordinal: int | None
+    at: Instant
+    result: str
+    answer: Result | None = None
+    response: str = "sent"
+    rule: str | None = None
+
+
+class Effect(Fact):
+    """One business effect, committed: a thing done, or really undone."""
+
+    fact: Literal["effect"] = "effect"
+    n: int
+    operation: str
+    key: str
+    instance: str
+    at: Instant
+    provider_id: str | None
+    undoes: str | None = None
+    detail: dict[str, Any]
+
+
+class Setting(BaseModel):
+    """What a deed does to a register once it is applied."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    value: str
+
+
+class Deed(Fact):
+    """What the provider remembers of a request, under its key.
+
+    A do has an effect standing exactly while its state is `applied`. `closed_by` is the key of
+    the undo that closed it, `too_late_after` the event since which it can't be undone. After
+    `forgotten_at` the same request is a new one, of the next `generation`. An undo says what it
+    `undoes`. What has a `heartbeat` shows it while pending, and none after `silent_at`.
+    """
+
+    fact: Literal["deed"] = "deed"
+    n: int
+    generation: int
+    operation: str
+    key: str
+    instance: str
+    reference: str
+    fingerprint: str
+    at: Instant
+    forgotten_at: Instant
+    state: Literal["applied", "pending", "refused", "undone", "closed"]
+    status: int = 409
+    provider_id: str | None = None
+    reason: str | None = None
+    closed_by: str | None = None
+    too_late_after: str | None = None
+    undoes: str | None = None
+    heartbeat: bool = False
+    silent_at: Instant | None = None
+    sets: Setting | None = None
+    detail: dict[str, Any]
+
+
+class Holding(Fact):
+    """A value that a register has since the deed `deed`, until the next or until it is `over`.
+
+    `before` is the deed whose value it replaced, and which holds again when it is over.
+    """
+
+    fact: Literal["holding"] = "holding"
+    deed: int
+    operation: str
+    name: str
+    value: str
+    before: int | None
+    over: bool = False
+
+
+class Plan(Fact):
+    """Something that will happen to a deed when it is `due`, unless an undo comes first."""
+
+    fact: Literal["plan"] = "plan"
+    deed: int
+    type: str
+    source: str | None
+    due: Instant
+    settles: Literal["applied", "refused"] | None = None
+    reason: str | None = None
+    ends_undo: bool = False
+    copies: int = 1
+    despite_undo: bool = False
+    over: bool = False
+
+
+class Callback(Fact):
+    """A webhook to deliver from `due` on; its body never changes, however often it is sent."""
+
+    fact: Literal["callback"] = "callback"
+    n: int
+    event_id: str
+    source: str
+    body: str
+    due: Instant
+    copies: int = 1
+    outcome: Literal["delivered", "given_up"] | None = None
+
+
+AnyFact = Annotated[
+    Attempt | Effect | Deed | Holding | Plan | Callback, Field(discriminator="fact")
+]
+TRANSACTION: TypeAdapter[list[AnyFact]] = TypeAdapter(list[AnyFact])

@@ -1,0 +1,212 @@
+"""The protocol: what a request comes to. No I/O; a decision is a list of facts to be committed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel
+
+from downstream.config import Operation, Pending, Providers, Rule
+from downstream.events import course_of, plans
+from downstream.facts import AnyFact, Deed, Result, Setting
+from downstream.requests import Ask
+from downstream.script import Then
+from downstream.store import Store
+
+STATUS: Mapping[Result, int] = {
+    "applied": 200,
+    "pending": 202,
+    "closed": 200,
+    "refused": 409,
+    "undone": 409,
+    "too_late": 409,
+}
+
+
+class Answer(BaseModel):
+    """The provider's word on a request."""
+
+    result: Result
+    operation: str
+    key: str
+    provider_id: str | None = None
+    reason: str | None = None
+    detail: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a request came to: `result` in the ledger's words, and the facts to be committed.
+
+    There is no answer to a key that was used before with another body, nor to what would undo an
+    undo. `shaped` says whether the script had a part in the decision.
+    """
+
+    result: str
+    answer: Answer | None
+    status: int
+    facts: tuple[AnyFact, ...] = ()
+    shaped: bool = False
+
+
+def answer_of(deed: Deed) -> Answer:
+    """The answer that is stored under a key, as it is now."""
+    detail = deed.detail
+    if deed.state == "pending" and deed.heartbeat:
+        now = datetime.now(UTC)
+        beat = min(now, deed.silent_at or now)
+        detail = detail | {"heartbeat_at": beat.isoformat(timespec="microseconds")}
+    return Answer(
+        result=deed.state,
+        operation=deed.operation,
+        key=deed.key,
+        provider_id=deed.provider_id,
+        reason=deed.reason,
+        detail=detail,
+    )
+
+
+def status_of(deed: Deed) -> int:
+    """The HTTP status of the stored answer."""
+    return deed.status if deed.state == "refused" else STATUS[deed.state]
+
+
+class Provider:
+    """Decides, from the declarations and from what is known. Whoever asks commits the facts."""
+
+    def __init__(self, providers: Providers, store: Store) -> None:
+        self._providers = providers
+        self._store = store
+
+    def decide(self, ask: Ask, then: Then) -> Decision:
+        """What a request comes to, given what is scripted for it."""
+        now = datetime.now(UTC)
+        known = self._store.by_key(ask.operation, ask.key)
+        if known and known.closed_by:
+            # For ever, although keys are forgotten: an undo is about the thing itself, and
+            # whoever asked for it relies on it however late the do arrives.
+            answer = answer_of(known).model_copy(
+                update={"result": "undone", "reason": f"undone by {known.closed_by}"}
+            )
+            return Decision("undone", answer, STATUS["undone"])
+        if known and now < known.forgotten_at:
+            if known.fingerprint != ask.fingerprint:
+                return Decision("conflict", None, 422)
+            return Decision("replayed", answer_of(known), status_of(known))
+        declared = self._providers.find(ask.operation) or Operation()
+        ttl = declared.key_ttl if then.key_ttl is None else then.key_ttl
+        deed = Deed(
+            n=len(self._store.deeds) + 1,
+            generation=known.generation + 1 if known else 1,
+            operation=ask.operation,
+            key=ask.key,
+            instance=ask.instance,
+            reference=ask.reference,
+            fingerprint=ask.fingerprint,
+            at=now,
+            forgotten_at=now + timedelta(seconds=ttl),
+            state="applied",
+            undoes=ask.undoes,
+            detail=ask.detail,
+        )
+        if ask.undoes is None:
+            deed = deed.model_copy(update={"sets": _setting(declared, ask)})
+            return self._do(deed, declared, declared.rule_for(ask.body), then)
+        # The rules of an operation that is its own undo are about the do.
+        rule = Rule() if declared.undo == ask.operation else declared.rule_for(ask.body)
+        return self._undo(deed, ask.undoes, rule, then)
+
+    def _do(self, deed: Deed, declared: Operation, rule: Rule, then: Then) -> Decision:
+        scripted = any((then.refuse, then.pending, then.key_ttl is not None))
+        if then.pending:
+            rule = rule.model_copy(update={"refuse": None, "pending": then.pending})
+        if then.refuse or rule.refuse:
+            return _refused(deed, rule, then, shaped=scripted)
+        course = course_of(declared, rule)
+        scripted = scripted or any(step.event.type in then.callbacks for step in course)
+        deed = deed.model_copy(update={"provider_id": _provider_id(deed)})
+        if rule.pending:
+            deed = _under_way(deed, rule.pending)
+            return _decision(deed, *plans(deed, course, then.callbacks), shaped=scripted)
+        facts = self._store.carried_out(deed, deed.at)
+        return _decision(deed, *facts, *plans(deed, course, then.callbacks), shaped=scripted)
+
+    def _undo(self, deed: Deed, undoes: str, rule: Rule, then: Then) -> Decision:
+        operation = self._providers.undone_by(deed.operation)
+        assert operation is not None, "only a request for an undo says what it undoes"
+        target = self._store.by_key(operation, undoes)
+        if target and target.undoes is not None:
+            # Only where an operation is its own undo do both have their keys in one place.
+            return Decision("invalid", None, 422)
+        scripted = any((then.refuse, then.key_ttl is not None))
+        if then.refuse or rule.refuse:
+            return _refused(deed, rule, then, shaped=scripted)
+        standing = target if target and target.state == "applied" else None
+        reason = standing.too_late_after if standing else None
+        if then.too_late or reason:
+            # Not stored, because nothing has changed: the key is as good as new.
+            answer = answer_of(deed).model_copy(
+                update={"result": "too_late", "reason": reason or "scripted"}
+            )
+            return Decision("too_late", answer, STATUS["too_late"], shaped=then.too_late)
+        if target is None:
+            target = _never_seen(deed, operation, undoes)
+        closed = target.model_copy(update={"state": "undone", "closed_by": deed.key})
+        if standing is None:
+            deed = deed.model_copy(update={"state": "closed"})
+            return _decision(deed, closed, shaped=scripted)
+        return self._take_back(deed, standing, closed, shaped=scripted)
+
+    def _take_back(self, deed: Deed, standing: Deed, closed: Deed, *, shaped: bool) -> Decision:
+        facts: list[AnyFact] = [closed]
+        if standing.sets:
+            registers = self._store.registers
+            given_back = registers.given_back_by(standing)
+            if given_back is None:
+                # What was set since belongs to somebody else.
+                deed = deed.model_copy(update={"state": "closed", "reason": "superseded"})
+                return _decision(deed, closed, shaped=shaped)
+            restored = {"restored": registers.value_before(given_back)}
+            deed = deed.model_copy(update={"detail": deed.detail | restored})
+            facts.append(given_back)
+        deed = deed.model_copy(update={"provider_id": _provider_id(deed)})
+        undo = deed.model_copy(update={"detail": standing.detail | deed.detail})
+        effect = self._store.new_effect(undo, deed.at, undoes=standing.key)
+        return _decision(deed, *facts, effect, shaped=shaped)
+
+
+def _decision(deed: Deed, *facts: AnyFact, shaped: bool) -> Decision:
+    return Decision(deed.state, answer_of(deed), status_of(deed), (deed, *facts), shaped)
+
+
+def _refused(deed: Deed, rule: Rule, then: Then, *, shaped: bool) -> Decision:
+    # A declared status belongs to the declared reason.
+    status = STATUS["refused"] if then.refuse else rule.status
+    reason = then.refuse or rule.refuse
+    refused = deed.model_copy(update={"state": "refused", "reason": reason, "status": status})
+    return _decision(refused, shaped=shaped)
+
+
+def _setting(declared: Operation, ask: Ask) -> Setting | None:
+    fields = declared.sets
+    if fields is None:
+        return None
+    return Setting(name=ask.body[fields.name], value=ask.body[fields.value])
+
+
+def _under_way(deed: Deed, pending: Pending) -> Deed:
+    silent = pending.silent_after
+    silent_at = None if silent is None else deed.at + timedelta(seconds=silent)
+    update = {"state": "pending", "heartbeat": pending.beats, "silent_at": silent_at}
+    return deed.model_copy(update=update)
+
+
+def _never_seen(undo: Deed, operation: str, key: str) -> Deed:
+    """What an undo closes that comes before its do; the do's reference can only be guessed."""
+    names = {"operation": operation, "key": key, "reference": key}
+    return undo.model_copy(update={**names, "n": undo.n + 1, "undoes": None, "detail": {}})
+
+
+def _provider_id(deed: Deed) -> str:
+    return f"{deed.operation.split('.')[0]}-{deed.n:06}"

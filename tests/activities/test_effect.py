@@ -1,0 +1,138 @@
+"""One effect against the real simulated provider and a real store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from activities import ACTIVITIES
+from activities.effect import Env, Fault
+from app.store import Store, attempts
+from app.store.migrate import migrate
+from tests.downstream.kit import CHARGE, Witness, in_process
+from workflows.messages import Answer
+
+KEY = "order-1/charge"
+
+
+@dataclass
+class Bench:
+    env: Env
+    witness: Witness
+
+    async def do(self, operation: str, key: str, body: Any, undoes: str | None = None) -> Answer:
+        message = {"instance": "order-1", "key": key, "body": body, "undoes": undoes}
+        answer = await ACTIVITIES[operation](self.env, message)
+        assert isinstance(answer, Answer)
+        return answer
+
+    async def charge(self, **changes: Any) -> Answer:
+        return await self.do("payment.charge", KEY, {**CHARGE, **changes})
+
+    async def rows(self) -> list[tuple[str, bool]]:
+        async with self.env.store.reading() as tx:
+            found = await attempts.of_instance(tx, "order-1")
+        return [(row["result"] or "unfinished", row["alone"]) for row in found]
+
+    async def die(self, *, alone: bool = False) -> None:
+        """Leaves behind what a process that died in the middle leaves behind."""
+        async with self.env.store.transaction() as tx:
+            await attempts.begin(
+                tx,
+                instance="order-1",
+                key=KEY,
+                operation="payment.charge",
+                undoes=None,
+                alone=alone,
+            )
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    store = Store(f"sqlite+aiosqlite:///{tmp_path / 'app.db'}")
+    await migrate(store)
+    async with in_process(tmp_path / "downstream") as witness:
+        try:
+            yield Bench(Env(store=store, provider=witness.client), witness)
+        finally:
+            await store.close()
+
+
+async def test_the_same_key_is_one_effect(bench: Bench) -> None:
+    first, second = await bench.charge(), await bench.charge()
+    assert first.result == "applied"
+    assert first == second
+    assert await bench.witness.effects() == ["payment.charge"]
+
+
+@pytest.mark.parametrize("then", [{"status": 503}, {"status": 429}, {"commit_then_status": 500}])
+async def test_a_fault_is_an_exception_and_the_same_key_tells(bench: Bench, then: Any) -> None:
+    await bench.witness.script(then, times=1)
+    with pytest.raises(Fault):
+        await bench.charge()
+    assert (await bench.charge()).result == "applied"
+    assert await bench.witness.effects() == ["payment.charge"]
+    assert await bench.rows() == [("fault", False), ("applied", False)]
+
+
+async def test_a_refusal_is_a_value(bench: Bench) -> None:
+    answer = await bench.charge(payment_method="pm-declined")
+    assert (answer.result, answer.reason) == ("refused", "card_declined")
+
+
+async def test_a_request_that_the_provider_calls_wrong_is_not_a_fault(bench: Bench) -> None:
+    await bench.charge()
+    assert (await bench.charge(amount=1)).result == "rejected"
+
+
+async def test_an_undo_beats_a_late_do(bench: Bench) -> None:
+    undone = await bench.do("payment.refund", "order-1/refund", {}, undoes=KEY)
+    assert undone.result == "closed"
+    assert (await bench.charge()).result == "undone"
+    assert await bench.witness.effects() == []
+
+
+async def test_past_the_horizon_the_provider_is_asked_before_it_is_told_again(
+    bench: Bench,
+) -> None:
+    await bench.witness.script({"key_ttl": 0})
+    await bench.charge()
+    bench.env.key_ttl = 0
+    assert (await bench.charge()).result == "applied"
+    assert await bench.witness.effects() == ["payment.charge"]
+
+
+async def test_within_the_horizon_a_forgetful_provider_would_charge_twice(bench: Bench) -> None:
+    """The proof that the test above can fail: here the look-up does not happen."""
+    await bench.witness.script({"key_ttl": 0})
+    await bench.charge()
+    await bench.charge()
+    assert await bench.witness.effects() == ["payment.charge"] * 2
+
+
+async def test_a_step_that_never_comes_back_runs_alone_and_is_then_parked(bench: Bench) -> None:
+    for _ in range(bench.env.suspect_after):
+        await bench.die()
+    await bench.charge()
+    assert (await bench.rows())[-1] == ("applied", True)
+
+    for _ in range(bench.env.park_after):
+        await bench.die(alone=True)
+    assert (await bench.charge()).result == "parked"
+    async with bench.env.store.transaction() as tx:
+        await attempts.forgive(tx, KEY)
+    assert (await bench.charge()).result == "applied"
+
+
+async def test_an_honest_retry_is_not_counted(bench: Bench) -> None:
+    rule = await bench.witness.script({"status": 503})
+    for _ in range(10):
+        with pytest.raises(Fault):
+            await bench.charge()
+    assert set(await bench.rows()) == {("fault", False)}
+    await bench.witness.client.delete(f"/script/{rule}")
+    assert (await bench.charge()).result == "applied"
