@@ -62,13 +62,15 @@ def effect(operation: str, body: type[Body]) -> Activity:
 
     async def activity(env: Env, message: dict[str, Any]) -> Answer:
         call = Call.model_validate(message)
-        return await perform(env, operation, call, body.model_validate(call.body))
+        return await perform(env, operation, call, body.model_validate(call.body), step=True)
 
     return activity
 
 
-async def perform(env: Env, operation: str, call: Call, body: Body) -> Answer:
-    """Carries out one effect under its key.
+async def perform(
+    env: Env, operation: str, call: Call, body: Body, *, step: bool = False
+) -> Answer:
+    """Carries out one effect under its key; as a `step`, it is what the instance is doing now.
 
     Raises:
         Fault: a lost connection, a 5xx or a 429; to be retried with the same key.
@@ -89,6 +91,9 @@ async def perform(env: Env, operation: str, call: Call, body: Body) -> Answer:
                 undoes=call.undoes,
                 alone=alone,
             )
+            if step:
+                name = call.key.partition("/")[2]
+                await records.progress(tx, call.instance, status="RUNNING", step=name)
         try:
             async with asyncio.timeout(DEADLINE):
                 answer = await _known(env, operation, call, past) or await _send(

@@ -67,7 +67,6 @@ async def begin(
         .returning(attempts.c.id)
     )
     number: int = (await tx.execute(statement)).scalar_one()
-    await records.progress(tx, instance, status="RUNNING", step=key.split("/", 1)[-1])
     return number
 
 
