@@ -139,27 +139,30 @@ class Reconciler:
         report.woken.append(row["id"])
 
     async def _run_failed_again(self, signature: str, members: list[Any], report: Report) -> None:
-        again = [row for row, _ in members if row["runs"] > 0]
-        if len(again) >= BAD_DEPLOYMENT and signature not in ("MISSING", "TERMINATED"):
-            if await self._stopped(signature, members):
-                report.bad_deployment.extend(row["id"] for row, _ in members)
-                return
-            for row in again:
-                row["runs"] = 0  # a person said retry: each has its two runs again
+        if await self._stopped(signature, members):
+            report.bad_deployment.extend(row["id"] for row, _ in members)
+            return
         # A few first: what made these fail may fail the rest as well.
         for row, cause in members[:PROBE]:
             await self._run_again(row, cause, report)
 
     async def _stopped(self, signature: str, members: list[Any]) -> bool:
-        """Opens an intervention for a bad deployment; `False` once a person has said retry."""
+        """Whether instances that fail alike are left alone, until a person says retry."""
+        key = f"engine/{signature}"
         async with self._env.store.transaction() as tx:
-            key = f"engine/{signature}"
             asked = [one for one in await interventions.of_instance(tx, "-") if one["key"] == key]
             last = asked[-1] if asked else None
             if last is not None and last["action"] is None:
                 return True
-            failed_at = max(row["progress_at"] for row, _ in members)
-            if last is not None and last["action"] == "retry" and failed_at < last["answered_at"]:
+            before_answer = [
+                row
+                for row, _ in members
+                if last is not None and row["progress_at"] < last["answered_at"]
+            ]
+            for row in before_answer:
+                row["runs"] = 0  # each has its two runs again
+            again = [row for row, _ in members if row["runs"] > 0]
+            if len(again) < BAD_DEPLOYMENT or signature in ("MISSING", "TERMINATED"):
                 return False
             incident = Incident(
                 instance="-",

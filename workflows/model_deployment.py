@@ -87,8 +87,7 @@ def model_deployment(ctx: DaprWorkflowContext, deployment: Deployment) -> Yields
                 return
 
     outcome = yield from saga.run(forward)
-    reason = outcome.abort.reason if outcome.abort else None
-    return (yield from saga.end("READY" if outcome.done else "ROLLED_BACK", reason))
+    return (yield from saga.end("READY" if outcome.done else "ROLLED_BACK", outcome.reason))
 
 
 def phase(step: str | None, *, done: bool, failed: bool, down: bool, outcome: str | None) -> str:

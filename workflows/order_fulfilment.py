@@ -89,11 +89,10 @@ def order_fulfilment(ctx: DaprWorkflowContext, order: Order) -> Yields[str]:
         )
 
     outcome = yield from saga.run(forward)
-    abort = outcome.abort
-    word = "FULFILLED" if outcome.done else "REFUSED" if abort and abort.refused else "COMPENSATED"
+    word = "FULFILLED" if outcome.done else "REFUSED" if outcome.refused else "COMPENSATED"
     letter: dict[str, Any] = {"to": order.customer, "template": f"order_{word.lower()}"}
     yield from saga.must(NOTIFY, letter)
-    return (yield from saga.end(word, abort.reason if abort else None))
+    return (yield from saga.end(word, outcome.reason))
 
 
 def _expect(event_type: str, event: Event | None, what: str) -> None:

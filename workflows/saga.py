@@ -49,10 +49,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the steps ended: all `done`, or all undone because of `abort`."""
+    """How the steps ended: all `done`, or all undone; and why, where there is a reason."""
 
     done: bool
-    abort: Abort | None = None
+    reason: str | None = None
+    refused: bool = False
 
 
 class Saga(Instance):
@@ -76,9 +77,10 @@ class Saga(Instance):
                 return Outcome(done=True)
             except Abort as raised:
                 abort, steps = raised, self._tried
-        if (yield from self._compensate(abort, steps)):
-            return Outcome(done=False, abort=abort)
-        return Outcome(done=True)
+        too_late = yield from self._compensate(abort, steps)
+        if too_late:
+            return Outcome(done=True, reason=too_late)
+        return Outcome(done=False, reason=abort.reason, refused=abort.refused)
 
     def step(self, step: Step, body: dict[str, Any]) -> Yields[Answer]:
         """Tries one step under its key.
@@ -124,8 +126,8 @@ class Saga(Instance):
             if (yield from self._ask(step.name, answer)) == "settled":
                 return Answer(result="settled")
 
-    def _compensate(self, abort: Abort, steps: Sequence[Step]) -> Yields[bool]:
-        """Undoes in reverse and goes on past a failure; `False` when it turned forward again."""
+    def _compensate(self, abort: Abort, steps: Sequence[Step]) -> Yields[str | None]:
+        """Undoes in reverse and goes on past a failure; says why, when it turned forward again."""
         yield self._turn("down", abort.reason, refused=abort.refused)
         failed = []
         for step in reversed(steps):
@@ -134,8 +136,9 @@ class Saga(Instance):
             answer = yield from self._undo(step)
             if answer.result == "too_late" and step == self._steps[-1]:
                 # Every step stands and nothing has been undone yet: forward is the way out.
-                yield self._turn("forward", f"too late to undo {step.name}")
-                return False
+                reason = f"too late to undo {step.name} ({abort.reason})"
+                yield self._turn("forward", reason)
+                return reason
             if not answer.done:
                 failed.append((step, (yield from self._open_undo_incident(step, answer))))
         for step, incident in failed:
@@ -144,7 +147,7 @@ class Saga(Instance):
                 if answer.done:
                     break
                 incident = yield from self._open_undo_incident(step, answer)
-        return True
+        return None
 
     def _wait_to_be_reconciled(self, step: Step) -> Yields[None]:
         yield self._store("record.hold", Hold(instance=self._id, step=step.name))

@@ -69,5 +69,4 @@ def task_processing(ctx: DaprWorkflowContext, task: Task) -> Yields[str]:
             yield from saga.step(step, body)
 
     outcome = yield from saga.run(forward)
-    reason = outcome.abort.reason if outcome.abort else None
-    return (yield from saga.end("DONE" if outcome.done else "COMPENSATED", reason))
+    return (yield from saga.end("DONE" if outcome.done else "COMPENSATED", outcome.reason))

@@ -1,0 +1,75 @@
+"""The application as it will be after a change of order_fulfilment: `NEXT=version|patch|broken`.
+
+- `version`: a new version, v2, reserves before it charges; v1 stays for instances under way
+- `patch`: the same change inside v1, behind a patch
+- `broken`: a bad deployment: every turn of v1 raises
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
+
+import app.worker
+from app.__main__ import main
+from workflows import VERSIONS, Version
+from workflows.order_fulfilment import CHARGE, NOTIFY, RESERVE, SHIP, STEPS, Order
+from workflows.saga import Saga
+
+PATCH = "reserve-first"
+Run = Generator[Any, Any, str]
+
+
+def changed(ctx: Any, order: Order) -> Run:
+    """Reserves first, where the instance may."""
+    saga = Saga(ctx, order.id, STEPS, order.retry)
+    beginning = yield from saga.begin()
+    if not beginning.proceed:
+        return beginning.outcome or "NOT_ACCEPTED"
+    lines = [{"sku": line.sku, "quantity": line.quantity} for line in order.lines]
+    charge = {
+        "amount": order.amount,
+        "currency": order.currency,
+        "payment_method": order.payment_method,
+        "customer": order.customer,
+    }
+
+    def forward() -> Generator[Any, Any, None]:
+        reserve_first = os.environ["NEXT"] == "version" or ctx.is_patched(PATCH)
+        if reserve_first:
+            yield from saga.step(RESERVE, {"lines": lines})
+        charged = yield from saga.step(CHARGE, charge)
+        if charged.result == "pending":
+            yield from saga.wait("payment", order.payment_timeout)
+        if not reserve_first:
+            yield from saga.step(RESERVE, {"lines": lines})
+        yield from saga.step(SHIP, {"ship_to": order.ship_to, "lines": lines})
+        yield from saga.wait("warehouse", order.picking_timeout)
+        yield from saga.wait("carrier", order.pickup_timeout)
+
+    outcome = yield from saga.run(forward)
+    word = "FULFILLED" if outcome.done else "COMPENSATED"
+    yield from saga.must(NOTIFY, {"to": order.customer, "template": f"order_{word.lower()}"})
+    return (yield from saga.end(word))
+
+
+def broken(ctx: Any, order: Order) -> Run:
+    raise AttributeError("'Order' object has no attribute 'custmer'")
+    yield
+
+
+def versions() -> tuple[Version, ...]:
+    kind = os.environ["NEXT"]
+    ours = next(version for version in VERSIONS if version.kind == "order_fulfilment")
+    others = tuple(version for version in VERSIONS if version is not ours)
+    if kind == "version":
+        v2 = replace(ours, name="v2", function=changed)
+        return (*others, replace(ours, latest=False), v2)
+    return (*others, replace(ours, function=broken if kind == "broken" else changed))
+
+
+if __name__ == "__main__":
+    vars(app.worker)["VERSIONS"] = versions()
+    main()
