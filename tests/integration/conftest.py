@@ -27,3 +27,4 @@ def shop(stack: Stack) -> Iterator[Shop]:
     yield visitor
     visitor.http.delete(f"{stack.downstream_url}/script")
     visitor.http.close()
+    stack.unhold("app")  # whatever a failed test has left down
