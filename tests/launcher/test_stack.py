@@ -88,7 +88,7 @@ def test_a_replica_has_a_sidecar_of_its_own(stack: Stack) -> None:
     with pytest.raises(LauncherError, match="not daprd-7"):
         stack.spawn_app("daprd-7")
     replica = stack.spawn_app("app-2", env={"WHO": "two"})
-    with pytest.raises(LauncherError, match="there is an daprd-2 already"):
+    with pytest.raises(LauncherError, match="daprd-2 is there already"):
         stack.spawn_app("app-2")
     env = given(replica.url)["env"]
     assert env["WHO"] == "two"

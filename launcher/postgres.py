@@ -1,0 +1,226 @@
+"""A real PostgreSQL server for tests: started here, killed here, without a container."""
+
+import logging
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from launcher.errors import LauncherError, NotReadyError
+from launcher.files import last_lines, write_private
+from launcher.net import LOOPBACK, free_ports, obstacle, wait_until
+from launcher.process import Process
+
+log = logging.getLogger(__name__)
+
+HOW = "there is no PostgreSQL server here: apt-get install postgresql"
+
+
+def find_binaries() -> Path | None:
+    """The newest folder with a server in it; Debian keeps it out of PATH."""
+    debian = Path("/usr/lib/postgresql").glob("*/bin/postgres")
+    newest = sorted(debian, key=lambda path: float(path.parent.parent.name), reverse=True)
+    on_path = shutil.which("postgres")
+    for server in (*newest, *([Path(on_path)] if on_path else [])):
+        folder = server.resolve().parent
+        if (folder / "initdb").exists():
+            return folder
+    return None
+
+
+def ensure_installed() -> Path:
+    """The folder of the server's programs; installs Debian's package where that is possible.
+
+    Raises:
+        LauncherError: when there is none and it cannot be installed; says how.
+    """
+    if (found := find_binaries()) is not None:
+        return found
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise LauncherError(HOW)
+    log.info("installing PostgreSQL for the tests")
+    # In run level 1 the package does not start the server that it sets up.
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    for arguments in (["update"], ["install", "-y", "--no-install-recommends", "postgresql"]):
+        done = subprocess.run(
+            ["apt-get", "-qq", *arguments], env=env, capture_output=True, text=True, timeout=600
+        )
+        if done.returncode != 0:
+            raise LauncherError(f"apt-get {arguments[0]} failed: {done.stderr.strip()}")
+    if (found := find_binaries()) is None:
+        raise LauncherError(HOW)
+    return found
+
+
+class Postgres:
+    """One server on loopback with its data in one folder; nothing else on the machine is touched.
+
+    It runs with fsync, because what survives a kill is what its users test. As root it runs as
+    an unprivileged user, which must be able to reach the folder: :func:`temporary` sees to that.
+    """
+
+    def __init__(self, folder: Path, port: int) -> None:
+        """Prepare a server; nothing happens before :meth:`start`.
+
+        Raises:
+            LauncherError: when PostgreSQL is not installed.
+        """
+        binaries = find_binaries()
+        if binaries is None:
+            raise LauncherError(HOW)
+        self.port = port
+        self._binaries = binaries
+        self._folder = folder.resolve()
+        self._data = self._folder / "data"
+        self._log = self._folder / "server.log"
+        self._user = _unprivileged()
+        self._process: Process | None = None
+
+    @property
+    def pid(self) -> int:
+        """The server's main process.
+
+        Raises:
+            LauncherError: when it was not started.
+        """
+        if self._process is None:
+            raise LauncherError("PostgreSQL is not running")
+        return self._process.pid
+
+    def url(self, database: str = "postgres") -> str:
+        """Where a client connects to, with the password."""
+        return f"postgresql://postgres:{self._password()}@{LOOPBACK}:{self.port}/{database}"
+
+    def start(self, timeout: float = 30) -> None:
+        """Start it, on the data that is there or on new data; return when it takes connections.
+
+        Raises:
+            NotReadyError: after so many seconds; shows the end of its log.
+            LauncherError: when somebody else has the port.
+        """
+        if why := obstacle(self.port):
+            raise LauncherError(f"PostgreSQL cannot have port {self.port}: {why}")
+        if not (self._data / "PG_VERSION").exists():
+            self._create(timeout)
+        settings = {
+            "listen_addresses": LOOPBACK,
+            "port": self.port,
+            "unix_socket_directories": "",
+            "fsync": "on",
+        }
+        command = [str(self._binaries / "postgres"), "-D", str(self._data)]
+        command += [f"--{name}={value}" for name, value in settings.items()]
+
+        def unmet() -> str | None:
+            # After a kill, its children may hold the shared memory a moment longer: once more.
+            if self._process is None or self._process.exit_status() is not None:
+                self._process = self._spawn(command)
+            ready = [str(self._binaries / "pg_isready"), "-q", "-h", LOOPBACK, f"-p{self.port}"]
+            answer = subprocess.run(ready, check=False, timeout=10).returncode
+            return "PostgreSQL does not take connections" if answer else None
+
+        try:
+            wait_until(unmet, timeout)
+        except NotReadyError as error:
+            self.kill()
+            raise NotReadyError(f"{error}; {last_lines(self._log)}") from None
+
+    def stop(self) -> None:
+        """A fast shutdown: clients are cut off, data is written; by force after 10 s."""
+        if self._process is not None:
+            self._process.stop(10)
+            self._process = None
+
+    def kill(self) -> None:
+        """The power fails, as far as PostgreSQL can tell; return when it is gone."""
+        if self._process is not None:
+            self._process.send(signal.SIGKILL)
+            self._process.wait(10)
+            self._process = None
+
+    def create_database(self, name: str) -> str:
+        """Create a database and return its address.
+
+        Raises:
+            LauncherError: for instance when it exists.
+        """
+        where = ["-h", LOOPBACK, "-p", str(self.port), "-U", "postgres"]
+        self._run([self._binaries / "createdb", *where, name], 30, PGPASSWORD=self._password())
+        return self.url(name)
+
+    def _create(self, timeout: float) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        password = self._folder / "password"
+        if not password.exists():
+            write_private(password, secrets.token_urlsafe(24))
+        for path in (self._folder, password):
+            os.chown(path, *self._user)
+        initdb: list[str | Path] = [self._binaries / "initdb", "-D", self._data, "-U", "postgres"]
+        initdb += ["--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--no-locale"]
+        self._run(initdb, timeout)
+
+    def _run(self, command: list[str | Path], timeout: float, **env: str) -> None:
+        uid, gid = self._user
+        done = subprocess.run(
+            command,
+            cwd=self._folder,
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            user=uid if uid != -1 else None,
+            group=gid if gid != -1 else None,
+            extra_groups=[] if gid != -1 else None,
+        )
+        if done.returncode != 0:
+            name = Path(command[0]).name
+            raise LauncherError(f"{name} failed in {self._folder}: {done.stderr.strip()}")
+
+    def _spawn(self, command: list[str]) -> Process:
+        return Process.start(
+            command,
+            cwd=self._folder,
+            env=os.environ,
+            log=self._log,
+            stop_signal=signal.SIGINT,
+            user=self._user,
+        )
+
+    def _password(self) -> str:
+        return (self._folder / "password").read_text()
+
+
+@contextmanager
+def temporary(port: int | None = None) -> Iterator[Postgres]:
+    """A running server on a free port, in a folder that its user can reach, both gone at the end.
+
+    Raises:
+        LauncherError: when PostgreSQL is not installed, or does not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="steadfast-postgres-") as name:
+        server = Postgres(Path(name) / "server", port or free_ports(1)[0])
+        Path(name).chmod(0o711)  # Its user must be able to pass through, and only that.
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def _unprivileged() -> tuple[int, int]:
+    """PostgreSQL refuses to run as root, so root needs somebody to run it as."""
+    if os.geteuid() != 0:
+        return -1, -1
+    for name in ("postgres", "nobody"):
+        try:
+            user = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return user.pw_uid, user.pw_gid
+    raise LauncherError("run as root, PostgreSQL needs a user postgres or nobody")
