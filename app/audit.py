@@ -56,35 +56,33 @@ async def audit(env: Env, patience: float) -> list[str]:
     try:
         async for charge in charges(env, now - HORIZON):
             if charge["result"] == "applied":
-                found.append(charge["instance"])
+                found.append((charge["instance"], charge["key"]))
     except (Fault, TimeoutError) as fault:
         log.info("audit: %s", fault)
         return []
     refunded = []
-    for id in found:
+    for id, charged in found:
         async with env.store.reading() as tx:
             record = await records.get(tx, id)
         if record is not None and not _unaccounted(record, patience):
             continue
         why = "no order" if record is None else f"an order that ended {record['outcome']}"
-        # A key of its own where the order has had its refund: that one closed the charge before
-        # the money came.
-        name = "refund" if record is None else "audit_refund"
         # First the row, then the money: killed in between, the next audit finds the charge again.
         incident = Incident(
             instance=id,
-            key=f"{id}/audit",
+            key=f"{charged}/audit",
             n=1,
             kind="unaccounted",
-            reason=f"money was taken for {why}; it is given back as {id}/{name}",
+            reason=f"money was taken as {charged} for {why}; it is given back",
             blocking=False,
         )
         async with env.store.transaction() as tx:
             await interventions.open_(tx, incident)
-        call = Call(instance=id, key=f"{id}/{name}", undoes=f"{id}/charge")
+        # A key of its own: the order's refund may have closed the charge before the money came.
+        call = Call(instance=id, key=f"{charged}/audit_refund", undoes=charged)
         answer = await _try(env, "payment.refund", call)
         if not answer.done:
-            log.warning("audit: refund of %s %s: %s", id, answer.result, answer.reason)
+            log.warning("audit: refund of %s %s: %s", charged, answer.result, answer.reason)
             continue
         refunded.append(id)
     return refunded

@@ -15,6 +15,7 @@ from typing import Any
 import dapr.ext.workflow._durabletask.internal.protos as pb
 import grpc
 from dapr.ext.workflow.aio import DaprWorkflowClient
+from dapr.ext.workflow.logger import LoggerOptions
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,8 @@ class Engine:
     """A typed client of the engine; it belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._client: Any = DaprWorkflowClient()
+        options = LoggerOptions(log_level=logging.CRITICAL)  # what went wrong is raised, and ours
+        self._client: Any = DaprWorkflowClient(logger_options=options)
 
     async def schedule(self, kind: str, id: str, input: dict[str, Any]) -> None:
         """Starts an instance unless it is running already.

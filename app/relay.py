@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 from activities.effect import Env, Fault, perform
@@ -22,6 +22,7 @@ from workflows.messages import Answer, Call, Incident
 log = logging.getLogger(__name__)
 
 BATCH = 64
+IN_FLIGHT = 128  # calls to the engine at a time
 CLAIM = 10.0  # seconds; longer than a call to the engine may last
 RETRY = 1.0  # seconds before a start that failed is tried again
 
@@ -34,6 +35,7 @@ class Relay:
         self._engine = engine
         self._interval = interval
         self._poked = asyncio.Event()
+        self._carrying: set[asyncio.Task[None]] = set()
 
     def poke(self) -> None:
         """Something was kept; carry it now."""
@@ -41,9 +43,13 @@ class Relay:
 
     async def run(self) -> None:
         """Sweeps until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._repeat(self._engine_sweep, self._poked))
-            group.create_task(self._repeat(self._people_sweep, None))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._repeat(self._engine_sweep, self._poked))
+                group.create_task(self._repeat(self._people_sweep, None))
+        finally:
+            for call in self._carrying:
+                call.cancel()
 
     async def _repeat(
         self, sweep: Callable[[], Awaitable[bool]], poked: asyncio.Event | None
@@ -64,14 +70,33 @@ class Relay:
                     continue
 
     async def _engine_sweep(self) -> bool:
+        room = min(BATCH, IN_FLIGHT - len(self._carrying))
+        if room <= 0:
+            return False
         async with self._env.store.transaction() as tx:
-            starts = await records.claim_unscheduled(tx, BATCH, CLAIM)
-            events = await inbox.claim_unraised(tx, BATCH)
-            answers = await interventions.claim_unraised(tx, BATCH)
-        await _all(self._start(row) for row in starts)
-        await _all(self._ring(row["engine_id"], row["name"]) for row in events)
-        await _all(self._ring(row["engine_id"], "intervention") for row in answers)
-        return len(starts) == BATCH or len(events) == BATCH
+            starts = await records.claim_unscheduled(tx, room, CLAIM)
+            events = await inbox.claim_unraised(tx, room)
+            answers = await interventions.claim_unraised(tx, room)
+        # Not awaited here: an engine that is slow to answer for one must not delay the others.
+        for row in starts:
+            self._carry(self._start(row))
+        for row in events:
+            self._carry(self._ring(row["engine_id"], row["name"]))
+        for row in answers:
+            self._carry(self._ring(row["engine_id"], "intervention"))
+        return len(starts) == room or len(events) == room
+
+    def _carry(self, call: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._carried(call))
+        self._carrying.add(task)
+        task.add_done_callback(self._carrying.discard)
+
+    async def _carried(self, call: Coroutine[Any, Any, None]) -> None:
+        try:
+            await call
+        except Exception:
+            # The row stays as it is, and is claimed again.
+            log.exception("not carried")
 
     async def _start(self, record: Any) -> None:
         # A first start that finds its id running has been carried before; a later run must not

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 from dapr.ext.workflow import WorkflowActivityContext, WorkflowRuntime
+from dapr.ext.workflow.logger import LoggerOptions
 
 from activities import ACTIVITIES
 from activities.effect import REQUEST_TIMEOUT, Activity, Env
@@ -44,7 +45,9 @@ class Worker:
     def __init__(self, settings: Settings, sidecar_reachable: Callable[[], bool]) -> None:
         self._sidecar_reachable = sidecar_reachable
         self._env = make_env(settings)
-        self._runtime: Any = WorkflowRuntime()
+        self._runtime: Any = WorkflowRuntime(
+            logger_options=LoggerOptions(log_level=logging.WARNING)
+        )
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self._started = threading.Event()
         self._stopping = threading.Event()

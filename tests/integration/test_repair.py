@@ -122,7 +122,7 @@ def test_money_without_a_record_is_refunded_once(shop: Shop, stack: Stack) -> No
         f"DELETE FROM waits WHERE instance = '{id}'",
         f"DELETE FROM records WHERE id = '{id}'",
     )
-    shop.script({"hold": "after"}, key=f"{id}/refund", times=1)
+    shop.script({"hold": "after"}, key=f"{id}/charge/audit_refund", times=1)
     killed = steadfast(stack, "reconcile")
     until(lambda: "payment.refund" in shop.effects(id), 20, "the refund")
     killed.kill()
@@ -135,6 +135,31 @@ def test_money_without_a_record_is_refunded_once(shop: Shop, stack: Stack) -> No
     assert shop.effects(id)[:2] == ["payment.charge", "payment.refund"]
     (asked,) = of(shop, id)
     assert asked["kind"] == "unaccounted"
+
+
+def test_money_taken_behind_the_back_of_an_ended_order_is_refunded(
+    shop: Shop, stack: Stack
+) -> None:
+    id = shop.start(order(some_id("behind"), payment_method="pm-declined"))
+    assert shop.ended(id) == "REFUSED"
+    Books(stack).execute(
+        f"UPDATE records SET ended_at = '2026-01-01 00:00:00.000000' WHERE id = '{id}'"
+    )
+    again = {
+        "instance": id,
+        "reference": f"{id}/charge-again",
+        "amount": 5,
+        "currency": "EUR",
+        "payment_method": "pm-ok",
+        "customer": "c-17",
+    }
+    headers = {"Idempotency-Key": f"{id}/charge-again"}
+    charged = shop.http.post(f"{shop.downstream_url}/payment/charge", json=again, headers=headers)
+    assert charged.json()["result"] == "applied"
+    for _ in range(2):
+        assert steadfast(stack, "reconcile").wait(60) == 0
+    assert shop.effects(id) == ["notifier.send", "payment.charge", "payment.refund"]
+    assert [one["kind"] for one in of(shop, id)] == ["unaccounted"]
 
 
 def test_a_ladder_that_ends_gives_everything_back_and_asks(shop: Shop, stack: Stack) -> None:

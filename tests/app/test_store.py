@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from app.store import Store, inbox, interventions, leases, records
+from app.store.migrate import migrate
+from app.store.schema import metadata
+from workflows.messages import Ending, Incident, Taken, Wait
+
+ID = "order-1"
+
+
+async def accept(store: Store, id: str | None = ID, key: str | None = None, hash: str = "h") -> Any:
+    async with store.transaction() as tx:
+        return await records.accept(
+            tx, id=id, kind="order_fulfilment", idempotency_key=key, request_hash=hash, input={}
+        )
+
+
+async def keep(store: Store, event_id: str, **changes: Any) -> bool:
+    event = {"name": "carrier", "type": "carrier.picked_up", "data": {}, **changes}
+    async with store.transaction() as tx:
+        return await inbox.keep(tx, instance=ID, event_id=event_id, **event)
+
+
+async def take(store: Store, *, final: bool = False, token: str = "carrier/1") -> Taken:
+    due = records.now() + timedelta(hours=1)
+    wait = Wait(instance=ID, name="carrier", token=token, due=due, final=final)
+    async with store.transaction() as tx:
+        return await inbox.take(tx, wait)
+
+
+async def test_the_migrations_make_what_the_schema_says(store: Store) -> None:
+    await migrate(store)  # a second start changes nothing
+    async with store.transaction() as tx:
+        differences = await tx.run_sync(
+            lambda connection: compare_metadata(MigrationContext.configure(connection), metadata)
+        )
+    assert differences == []
+
+
+async def test_replicas_that_start_together_migrate_once(database_url: str) -> None:
+    stores = [Store(database_url) for _ in range(4)]
+    await asyncio.gather(*(migrate(store) for store in stores))
+    for store in stores:
+        await store.close()
+
+
+async def test_fifty_starts_at_once_make_one_record(store: Store) -> None:
+    made = await asyncio.gather(*(accept(store) for _ in range(50)))
+    assert len({row["accepted_at"] for row in made}) == 1
+
+
+async def test_fifty_starts_with_one_key_make_one_record(store: Store) -> None:
+    made = await asyncio.gather(*(accept(store, id=None, key="k") for _ in range(50)))
+    assert len({row["id"] for row in made}) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"hash": "other"}, {"id": "order-2", "key": "k"}, {"id": None, "key": "k", "hash": "o"}],
+)
+async def test_another_start_is_refused(store: Store, other: dict[str, Any]) -> None:
+    await accept(store, key="k")
+    with pytest.raises(records.Conflict):
+        await accept(store, **other)
+
+
+async def test_each_start_is_claimed_by_one_relay(store: Store) -> None:
+    for number in range(20):
+        await accept(store, id=f"order-{number}")
+
+    async def claim() -> list[str]:
+        async with store.transaction() as tx:
+            return [row["id"] for row in await records.claim_unscheduled(tx, 10, claim=60)]
+
+    claims = Counter(id for ids in await asyncio.gather(*(claim() for _ in range(8))) for id in ids)
+    assert set(claims.values()) == {1}
+
+
+async def test_the_first_outcome_stays(store: Store) -> None:
+    await accept(store)
+    for outcome in ("FULFILLED", "COMPENSATED"):
+        async with store.transaction() as tx:
+            await records.end(tx, Ending(instance=ID, outcome=outcome))
+    async with store.reading() as tx:
+        record = await records.get(tx, ID)
+    assert record is not None
+    assert record["outcome"] == "FULFILLED"
+
+
+async def test_an_event_is_kept_once(store: Store) -> None:
+    await accept(store)
+    kept = await asyncio.gather(*(keep(store, "e-1") for _ in range(20)))
+    assert sorted(kept) == [False] * 19 + [True]
+    with pytest.raises(records.Conflict):
+        await keep(store, "e-1", data={"other": 1})
+
+
+async def test_a_wait_gets_the_same_event_whenever_it_asks(store: Store) -> None:
+    await accept(store)
+    await keep(store, "e-1")
+    await keep(store, "e-2")
+    first = await asyncio.gather(*(take(store) for _ in range(10)))
+    assert {one.event.event_id for one in first if one.event} == {"e-1"}
+    second = await take(store, token="carrier/2")
+    assert second.event is not None
+    assert second.event.event_id == "e-2"
+
+
+async def test_the_first_deadline_stays(store: Store) -> None:
+    await accept(store)
+    first = await take(store)
+    assert first.due == (await take(store)).due
+
+
+async def test_an_event_and_a_timer_that_race_have_one_winner(store: Store) -> None:
+    """Whoever comes second learns it: an event after the expiry is not taken, and stays kept."""
+    winners: Counter[str] = Counter()
+    await accept(store)
+    for number in range(30):
+        token = f"carrier/{number}"
+        await take(store, token=token)
+        kept, timed = await asyncio.gather(
+            keep(store, f"e-{number}"), take(store, token=token, final=True)
+        )
+        assert kept
+        after = await take(store, token=token)
+        assert (after.event, after.expired) == (timed.event, timed.expired)
+        winners["event" if after.event else "timer"] += 1
+        if after.expired:
+            leftover = await take(store, token=f"next/{number}")
+            assert leftover.event is not None
+    assert sum(winners.values()) == 30
+
+
+async def test_a_doorbell_rings_only_for_an_open_wait(store: Store) -> None:
+    async def due() -> int:
+        async with store.transaction() as tx:
+            return len(await inbox.claim_unraised(tx, 10))
+
+    await accept(store)
+    async with store.transaction() as tx:
+        await records.mark_scheduled(tx, ID)
+    await keep(store, "early", name="warehouse", type="warehouse.picked")
+    assert await due() == 0
+    await take(store)
+    await keep(store, "e-1")
+    assert await due() == 1
+    assert await due() == 0, "it is not due again at once"
+    await take(store)
+    assert await due() == 0
+
+
+async def test_a_lease_has_one_holder(store: Store) -> None:
+    async def acquire(holder: str, seconds: float) -> bool:
+        async with store.transaction() as tx:
+            return await leases.acquire(tx, "reconciler", holder, seconds)
+
+    won = await asyncio.gather(*(acquire(f"replica-{n}", 60) for n in range(10)))
+    assert won.count(True) == 1
+    holder = f"replica-{won.index(True)}"
+    assert await acquire(holder, -1)  # prolonged, and over at once
+    assert await acquire("another", 60)
+    assert not await acquire(holder, 60)
+
+
+async def test_an_intervention_is_opened_once_and_answered_once(store: Store) -> None:
+    incident = Incident(instance=ID, key=f"{ID}/refund", n=1, kind="undo_failed", reason="r")
+
+    async def answer(by: str) -> bool:
+        async with store.transaction() as tx:
+            return await interventions.answer(tx, incident.id, action="retry", note="n", by=by)
+
+    async def open_() -> None:
+        async with store.transaction() as tx:
+            await interventions.open_(tx, incident)
+
+    await accept(store)
+    await asyncio.gather(*(open_() for _ in range(10)))
+    answers = await asyncio.gather(*(answer(f"p-{n}") for n in range(10)))
+    assert answers.count(True) == 1
+    await open_()
+    async with store.transaction() as tx:
+        assert (await interventions.read_resolution(tx, incident)).action == "retry"
