@@ -7,43 +7,8 @@ from typing import Any
 import pytest
 
 from launcher.stack import Stack
+from tests.support.sagas import SAGAS, assert_effects, deployment, effect_keys, stay
 from tests.support.shop import Shop, some_id, until
-
-QUICK = {"attempts": 2, "first": 0.1, "cap": 0.2}
-TASK_STEPS = {
-    "create_record": "directory.create_record",
-    "reserve_capacity": "directory.reserve_capacity",
-    "notify": "notifier.send",
-    "update_dashboard": "directory.update_dashboard",
-}
-TASK_UNDOS = {
-    "mark_cancelled": "directory.update_dashboard",
-    "send_cancellation": "notifier.send",
-    "release_capacity": "directory.release_capacity",
-    "delete_record": "directory.delete_record",
-}
-
-
-def task(id: str) -> dict[str, Any]:
-    return {"id": id, "title": "count the stock", "assignee": "p-3", "retry": QUICK}
-
-
-def deployment(id: str, **changes: Any) -> dict[str, Any]:
-    return {
-        "id": id,
-        "model": f"model-of-{id}",
-        "version": "v2",
-        "dataset": "d-1",
-        "poll_interval": 0.2,
-        "heartbeat_timeout": 2,
-        "retry": {"attempts": 5, "first": 0.05, "cap": 0.1},
-        **changes,
-    }
-
-
-def effect_keys(shop: Shop, id: str) -> list[str]:
-    keys = [effect["key"].removeprefix(f"{id}/") for effect in shop.ledger(id)["effects"]]
-    return [key for key in keys if not key.endswith("/alert")]
 
 
 def live(shop: Shop, model: str) -> str | None:
@@ -52,43 +17,71 @@ def live(shop: Shop, model: str) -> str | None:
     return found
 
 
-class TestTask:
-    def test_done(self, shop: Shop) -> None:
-        id = shop.start(task(some_id("task")), "/tasks")
-        assert shop.ended(id) == "DONE"
-        assert effect_keys(shop, id) == list(TASK_STEPS)
+def test_each_saga_done(shop: Shop) -> None:
+    started = {some_id("done"): saga for saga in SAGAS}
+    for id, saga in started.items():
+        shop.start(saga.body(id), saga.path)
+    for id, saga in started.items():
+        assert shop.ended(id) == saga.done
+        assert sorted(effect_keys(shop, id)) == sorted([*saga.steps, *saga.told])
 
-    @pytest.mark.parametrize("then", [{"refuse": "no"}, {"status": 500}, {"drop": True}])
-    @pytest.mark.parametrize("step", TASK_STEPS)
-    def test_each_step_refused_or_failing(
-        self, shop: Shop, step: str, then: dict[str, Any]
-    ) -> None:
-        id = some_id("task")
-        rule = shop.script(then, key=f"{id}/{step}")
-        shop.start(task(id), "/tasks")
-        assert shop.ended(id) == "COMPENSATED"
-        assert shop.fired(rule) >= 1
-        before = list(TASK_STEPS)[: list(TASK_STEPS).index(step)]
-        done = [*before, step] if "drop" in then else before
-        assert effect_keys(shop, id) == [*done, *list(TASK_UNDOS)[4 - len(done) :]]
 
-    @pytest.mark.parametrize("undo", TASK_UNDOS)
-    def test_each_undo_failing_waits_for_a_person(self, shop: Shop, undo: str) -> None:
-        id = some_id("task")
-        shop.script({"drop": True}, key=f"{id}/update_dashboard")
-        rule = shop.script({"status": 500}, key=f"{id}/{undo}")
-        shop.start(task(id), "/tasks")
-        assert shop.wait(id, status="PARKED")["waiting_for"] == f"{id}/{undo}/1"
-        others = [name for name in TASK_UNDOS if name != undo]
-        assert effect_keys(shop, id) == [*TASK_STEPS, *others]
+def test_each_step_refused(shop: Shop) -> None:
+    started = {some_id("refused"): (saga, step) for saga in SAGAS for step in saga.steps}
+    rules = {}
+    for id, (saga, step) in started.items():
+        rules[id] = shop.script({"refuse": "no"}, key=f"{id}/{step}")
+        shop.start(saga.body(id), saga.path)
+    for id, (saga, step) in started.items():
+        assert shop.ended(id) == saga.refused, step
+        assert shop.fired(rules[id]) == 1
+        done = saga.before(step)
+        assert_effects(shop, id, [*done, *saga.undos_of(done), *saga.told])
 
+
+@pytest.mark.parametrize("then", [{"status": 500}, {"drop": True}], ids=["failing", "lost"])
+def test_each_step_failing_for_good(shop: Shop, then: dict[str, Any]) -> None:
+    """With `lost`, the effect is there and every answer is not: it has to be undone as well."""
+    started = {some_id("failing"): (saga, step) for saga in SAGAS for step in saga.steps}
+    rules = {}
+    for id, (saga, step) in started.items():
+        script = stay(then, step) if "drop" in then else then
+        rules[id] = shop.script(script, key=f"{id}/{step}")
+        shop.start(saga.body(id), saga.path)
+    for id, (saga, step) in started.items():
+        if saga.asks:
+            held = {"waiting_for": "reconcile"} if step == "create_config" else {"status": "PARKED"}
+            shop.wait(id, 30, **held)
+            assert shop.post(f"/workflows/{id}/cancel", None).status_code == 202
+        assert shop.ended(id, 60) == saga.undone, step
+        assert shop.fired(rules[id]) >= 2
+        done = [*saga.before(step), *([step] if "drop" in then else [])]
+        assert_effects(shop, id, [*done, *saga.undos_of(done), *saga.told])
+
+
+def test_each_undo_failing_waits_for_a_person(shop: Shop) -> None:
+    """Retry fails again, and then it is settled by hand; the other undos are done meanwhile."""
+    started = {
+        some_id("undo"): (saga, undo) for saga in SAGAS for undo in saga.steps.values() if undo
+    }
+    for id, (saga, undo) in started.items():
+        last = list(saga.steps)[-1]
+        turn = {"refuse": "no"} if saga.asks else stay({"drop": True}, last)
+        shop.script(turn, key=f"{id}/{last}")
+        shop.script({"status": 500}, key=f"{id}/{undo}")
+        shop.start(saga.body(id), saga.path)
+    for id, (_, undo) in started.items():
+        shop.wait(id, 60, status="PARKED", waiting_for=f"{id}/{undo}/1")
         assert shop.post(f"/workflows/{id}/retry", None).status_code == 200
-        shop.wait(id, status="PARKED", waiting_for=f"{id}/{undo}/2")
-        shop.unscript(rule)
-        note = {"action": "settled", "note": "done by hand"}
-        assert shop.post(f"/interventions/{id}/{undo}/2", note).status_code == 200
-        assert shop.ended(id) == "COMPENSATED"
-        assert undo not in effect_keys(shop, id)
+    for id, (_, undo) in started.items():
+        shop.wait(id, 60, status="PARKED", waiting_for=f"{id}/{undo}/2")
+        settled = {"action": "settled", "note": "done by hand"}
+        assert shop.post(f"/interventions/{id}/{undo}/2", settled).status_code == 200
+    for id, (saga, undo) in started.items():
+        assert shop.ended(id, 60) == (saga.refused if saga.asks else saga.undone), undo
+        steps = saga.before("check_canary") if saga.asks else list(saga.steps)
+        undos = [name for name in saga.undos_of(steps) if name != undo]
+        assert_effects(shop, id, [*steps, *undos, *saga.told])
 
 
 class TestDeployment:
