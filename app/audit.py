@@ -64,7 +64,8 @@ async def audit(env: Env, patience: float) -> list[str]:
     for id, charged in found:
         async with env.store.reading() as tx:
             record = await records.get(tx, id)
-        if record is not None and not _unaccounted(record, patience):
+            settled = await interventions.settled_by_hand(tx, f"{id}/refund")
+        if record is not None and (settled or not _unaccounted(record, patience)):
             continue
         why = "no order" if record is None else f"an order that ended {record['outcome']}"
         # First the row, then the money: killed in between, the next audit finds the charge again.

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 RECONCILED = Counter("steadfast_reconciled", "Instances by what the reconciler did", ["what"])
 
 BATCH = 200
+LEASE = 5.0  # seconds beyond two sweeps; two that overlap do no harm, nobody sweeping does
 MAX_RUNS = 2  # times an instance is run again before a person is asked
 PROBE = 10  # instances that failed alike and are run again in one sweep
 BAD_DEPLOYMENT = 3  # that failed alike although they were run again
@@ -78,7 +79,7 @@ class Reconciler:
             await asyncio.sleep(interval)
             try:
                 async with self._env.store.transaction() as tx:
-                    mine = await leases.acquire(tx, "reconciler", holder, 3 * interval + 30)
+                    mine = await leases.acquire(tx, "reconciler", holder, 2 * interval + LEASE)
                 if mine:
                     await self.sweep()
             except Exception:

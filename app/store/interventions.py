@@ -102,6 +102,14 @@ async def of_instance(tx: AsyncConnection, instance: str) -> list[RowMapping]:
     return list((await tx.execute(query)).mappings())
 
 
+async def settled_by_hand(tx: AsyncConnection, key: str) -> bool:
+    """Whether a person has declared the matter of this key settled: nobody does it again."""
+    query = select(interventions.c.id).where(
+        interventions.c.key == key, interventions.c.action == "settled"
+    )
+    return (await tx.execute(query.limit(1))).first() is not None
+
+
 async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
     """Takes answered interventions whose workflow has not read the answer yet."""
     at = records.now()

@@ -162,6 +162,22 @@ def test_money_taken_behind_the_back_of_an_ended_order_is_refunded(
     assert [one["kind"] for one in of(shop, id)] == ["unaccounted"]
 
 
+def test_what_a_person_has_settled_is_not_refunded_again(shop: Shop, stack: Stack) -> None:
+    id = some_id("byhand")
+    shop.script({"status": 500}, key=f"{id}/refund")
+    none = [{"sku": "SKU-NONE", "quantity": 1, "unit_price": 5}]
+    shop.start(order(id, lines=none, retry={"attempts": 1}))
+    shop.wait(id, status="PARKED")
+    paid_back = {"action": "settled", "note": "paid back in cash"}
+    assert shop.post(f"/interventions/{id}/refund/1", paid_back).status_code == 200
+    assert shop.ended(id) == "REFUSED"
+    Books(stack).execute(
+        f"UPDATE records SET ended_at = '2026-01-01 00:00:00.000000' WHERE id = '{id}'"
+    )
+    assert steadfast(stack, "reconcile").wait(60) == 0
+    assert "payment.refund" not in shop.effects(id)
+
+
 def test_a_ladder_that_ends_gives_everything_back_and_asks(shop: Shop, stack: Stack) -> None:
     id = some_id("ladder")
     shop.script({"hold": "before", "on_disconnect": "drop"}, key=f"{id}/create_shipment")
