@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from activities import carrier, directory, inventory, ml, notifier, payment, record
+from activities import carrier, directory, inventory, ml, notifier, payment, record, signing
 from activities.effect import Activity
 
 ACTIVITIES: dict[str, Activity] = {
@@ -28,6 +28,8 @@ ACTIVITIES: dict[str, Activity] = {
     "ml.authorize": ml.authorize,
     "ml.restore_version": ml.restore_version,
     "ml.check_canary": ml.check_canary,
+    "signing.send": signing.send,
+    "signing.void": signing.void,
     "record.begin": record.begin,
     "record.turn": record.turn,
     "record.hold": record.hold,

@@ -14,6 +14,7 @@ from app import errors
 from app.api import (
     actions,
     deployments,
+    documents,
     health,
     interventions,
     orders,
@@ -31,7 +32,8 @@ from app.sidecar import Watcher
 from app.store.migrate import migrate
 from app.worker import Worker, make_env
 
-ROUTES = (orders, tasks, deployments, workflows, actions, interventions, webhooks, health)
+STARTS = (orders, tasks, deployments, documents)
+ROUTES = (*STARTS, workflows, actions, interventions, webhooks, health)
 
 
 @asynccontextmanager

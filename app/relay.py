@@ -183,6 +183,7 @@ class Relay:
 
 # What a provider may say after the end that cannot both be true with the outcome.
 CONTRADICTIONS = {
+    "SIGNED": ("signing.declined",),
     "FULFILLED": ("warehouse.not_found", "payment.failed"),
     "COMPENSATED": ("carrier.picked_up",),
     "REFUSED": ("carrier.picked_up",),

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from workflows import model_deployment, order_fulfilment, task_processing
+from workflows import document_signing, model_deployment, order_fulfilment, task_processing
 from workflows.saga import Step
 
 WorkflowFunction = Callable[[Any, Any], Generator[Any, Any, str]]
@@ -54,6 +54,14 @@ VERSIONS: tuple[Version, ...] = (
         latest=True,
         input=model_deployment.Deployment,
         steps=lambda _: model_deployment.STEPS,
+    ),
+    Version(
+        "document_signing",
+        "v1",
+        document_signing.document_signing,
+        latest=True,
+        input=document_signing.Document,
+        steps=lambda _: document_signing.STEPS,
     ),
 )
 

@@ -78,10 +78,24 @@ class Instance:
         Raises:
             Abort: somebody cancelled.
         """
+        return (yield from self.wait_until(name, self.turn_time() + timedelta(seconds=timeout)))
+
+    def deadline(self, name: str, timeout: float) -> Yields[datetime]:
+        """The moment `timeout` seconds after the first run asked for it, the same in every run."""
+        due = self.turn_time() + timedelta(seconds=timeout)
+        wait = Wait(instance=self._id, name=f"deadline:{name}", token=f"deadline:{name}", due=due)
+        taken = yield from self._take(wait)
+        return taken.due or due
+
+    def wait_until(self, name: str, due: datetime) -> Yields[Event | None]:
+        """Waits for a kept event until `due`, or until what an earlier run of this wait fixed.
+
+        Raises:
+            Abort: somebody cancelled.
+        """
         yield from self._stop_if_cancelled()
         self._waits[name] += 1
         token = f"{name}/{self._waits[name]}"
-        due = self._now() + timedelta(seconds=timeout)
         taken = yield from self._take(Wait(instance=self._id, name=name, token=token, due=due))
         if taken.event or taken.expired:
             return taken.event
@@ -206,7 +220,8 @@ class Instance:
             activity, input=body, retry_policy=_policy(STORE_RETRY, f"{self._id}/{activity}")
         )
 
-    def _now(self) -> datetime:
+    def turn_time(self) -> datetime:
+        """The time of this turn, the same in every replay."""
         naive: datetime = self._ctx.current_utc_datetime
         return naive.replace(tzinfo=UTC)
 

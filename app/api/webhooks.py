@@ -42,8 +42,11 @@ async def receive(parts: PartsOf, source: Source, request: Request) -> dict[str,
         raise Problem(422, "invalid", "Not valid", "the type is not one of this source")
     instance = callback.reference.split("/", 1)[0]
     async with parts.store.transaction() as tx:
-        if await records.get(tx, instance) is None:
+        record = await records.get(tx, instance)
+        if record is None:
             raise Problem(404, "unknown-workflow", "No such workflow", "nothing has this reference")
+        if source == "signing" and callback.data.get("signer") not in record["input"]["signers"]:
+            raise Problem(422, "not-a-signer", "Not a signer", "nobody asked this signer to sign")
         first = await inbox.keep(
             tx,
             instance=instance,

@@ -56,8 +56,10 @@ def _open(url: str) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Any) -> None:
         # A deferred transaction that turns writer half-way fails at once with "database is
-        # locked", whatever the busy timeout; one that starts as writer queues.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        # locked", whatever the busy timeout; one that starts as writer queues. Single reads need
+        # no transaction, and must not queue behind writers.
+        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
 

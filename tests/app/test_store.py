@@ -190,3 +190,13 @@ async def test_an_intervention_is_opened_once_and_answered_once(store: Store) ->
     await open_()
     async with store.transaction() as tx:
         assert (await interventions.read_resolution(tx, incident)).action == "retry"
+
+
+async def test_a_read_does_not_wait_for_a_writer(store: Store) -> None:
+    await accept(store)
+    async with store.transaction() as tx:
+        await records.progress(tx, ID, status="RUNNING")
+        async with asyncio.timeout(5), store.reading() as reader:
+            record = await records.get(reader, ID)
+    assert record is not None
+    assert record["status"] == "ACCEPTED"

@@ -50,10 +50,15 @@ def deployment(id: str, **changes: Any) -> dict[str, Any]:
     }
 
 
+def document(id: str) -> dict[str, Any]:
+    return {"id": id, "title": "lease", "requester": "c-17", "signers": ["s-1"], "retry": QUICK}
+
+
 BODIES = {
     "/orders": lambda id: order(id, retry=QUICK),
     "/tasks": task,
     "/deployments": deployment,
+    "/documents": document,
 }
 
 SAGAS = (
