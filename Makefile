@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 
 .PHONY: run test lint runtime clean
 run: .venv/stamp ; @.venv/bin/python -m launcher run
-test: .venv/stamp ; @.venv/bin/python -m launcher runtime daprd placement scheduler && (.venv/bin/python -m launcher postgres || true) && .venv/bin/pytest
+test: .venv/stamp ; @.venv/bin/python -m launcher runtime daprd placement scheduler dapr && (.venv/bin/python -m launcher postgres || true) && .venv/bin/pytest
 lint: .venv/stamp ; .venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 runtime: .venv/stamp ; @.venv/bin/python -m launcher runtime
 clean: ; @if .venv/bin/python -m launcher status 2>/dev/null; then echo 'it is running: stop it first'; exit 1; fi; rm -rf .venv .runtime .mypy_cache .pytest_cache .ruff_cache .hypothesis; echo 'removed what was built; data, logs and secrets stay in .run/'

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from activities import carrier, directory, inventory, ml, notifier, payment, record, signing
+from activities import (
+    approval,
+    carrier,
+    directory,
+    inventory,
+    ml,
+    notifier,
+    payment,
+    record,
+    signing,
+)
 from activities.effect import Activity
 
 ACTIVITIES: dict[str, Activity] = {
@@ -28,6 +38,8 @@ ACTIVITIES: dict[str, Activity] = {
     "ml.authorize": ml.authorize,
     "ml.restore_version": ml.restore_version,
     "ml.check_canary": ml.check_canary,
+    "approval.ask": approval.ask,
+    "approval.execute": approval.execute,
     "signing.send": signing.send,
     "signing.void": signing.void,
     "record.begin": record.begin,

@@ -8,6 +8,8 @@ class Letter(Body):
 
     to: str
     template: str
+    about: str | None = None
+    link: str | None = None
 
 
 send = effect("notifier.send", Letter)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from activities.effect import Env
+from app import decisions
 from app.store import inbox, interventions, records
+from workflows.approval import EVENT
 from workflows.messages import Beginning, Ending, Hold, Incident, Resolution, Taken, Turn, Wait
+
+RING = {"ring": True}  # what our own doorbells carry
 
 
 async def begin(env: Env, message: dict[str, Any]) -> Beginning:
@@ -34,9 +38,15 @@ async def hold(env: Env, message: dict[str, Any]) -> None:
 
 
 async def take(env: Env, message: dict[str, Any]) -> Taken:
-    """Takes the event that a wait is for, or says until when to wait."""
+    """Takes the event that a wait is for, or says until when to wait.
+
+    A doorbell that carries something was rung past the API: what it carries is judged first.
+    """
+    wait = Wait.model_validate(message)
     async with env.store.transaction() as tx:
-        return await inbox.take(tx, Wait.model_validate(message))
+        if wait.name == EVENT and wait.raised not in ({}, RING, None):
+            await decisions.admit_raised(tx, env.decision_key, wait)
+        return await inbox.take(tx, wait)
 
 
 async def open_intervention(env: Env, message: dict[str, Any]) -> None:

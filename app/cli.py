@@ -6,14 +6,19 @@ import argparse
 import asyncio
 import json
 import logging
+import shlex
 import sys
+import uuid
 from pathlib import Path
 
 from app import replay
+from app.auth import AUDIENCE, expires_in, mint
+from app.decisions import SignedDecision
 from app.engine import Engine
 from app.reconcile import Reconciler
 from app.settings import Settings
 from app.worker import make_env
+from workflows.approval import EVENT
 
 
 async def _reconcile(settings: Settings) -> dict[str, list[str]]:
@@ -43,6 +48,33 @@ def _replay(paths: list[Path]) -> int:
     return 2 if not found else 1 if diverged else 0
 
 
+def _token(settings: Settings, subject: str, roles: list[str], seconds: float) -> str:
+    kid = next(iter(settings.jwt_keys), None)
+    if kid is None:
+        raise SystemExit("error: STEADFAST_JWT_KEYS names no key")
+    claims = {"sub": subject, "roles": roles, "exp": expires_in(seconds)}
+    return mint(settings.jwt_keys, kid, AUDIENCE, claims)
+
+
+def _signed_command(settings: Settings, given: argparse.Namespace) -> str:
+    key = settings.decision_key.get_secret_value()
+    if not key:
+        raise SystemExit("error: STEADFAST_DECISION_KEY is not set")
+    unsigned = SignedDecision(
+        approved=not given.reject,
+        approver=given.approver,
+        role=given.role,
+        event_id=given.event_id or f"cli-{uuid.uuid4()}",
+        expires=expires_in(given.seconds),
+        signature="",
+    )
+    signed = unsigned.model_copy(update={"signature": unsigned.expected(key, given.id)})
+    return (
+        f"dapr workflow raise-event {given.id}/{EVENT} --app-id steadfast "
+        f"--input {shlex.quote(signed.model_dump_json())}"
+    )
+
+
 def _in(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.json"))
 
@@ -55,12 +87,34 @@ def main() -> int:
     recorder = commands.add_parser("record", help="keep the history of an instance as a fixture")
     recorder.add_argument("id")
     recorder.add_argument("folder", type=Path)
+    token = commands.add_parser("token", help="a bearer token, signed with our first key")
+    token.add_argument("subject")
+    token.add_argument(
+        "roles", nargs="+", choices=["requester", "approver", "director", "operator"]
+    )
+    token.add_argument("--seconds", type=float, default=3600)
+    decision = commands.add_parser(
+        "decision", help="a signed decision, as a command of the Dapr CLI"
+    )
+    decision.add_argument("verb", choices=["sign"])
+    decision.add_argument("id")
+    decision.add_argument("--reject", action="store_true")
+    decision.add_argument("--approver", required=True)
+    decision.add_argument("--role", choices=["approver", "director"], default="approver")
+    decision.add_argument("--event-id")
+    decision.add_argument("--seconds", type=float, default=3600, help="how long it is good")
     player = commands.add_parser("replay", help="drive today's workflows with recorded histories")
     player.add_argument("paths", type=Path, nargs="+", help="histories, or folders of them")
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     if given.command == "replay":
         return _replay(given.paths)
+    if given.command == "token":
+        print(_token(Settings(), given.subject, given.roles, given.seconds))
+        return 0
+    if given.command == "decision":
+        print(_signed_command(Settings(), given))
+        return 0
     if given.command == "record":
         print(asyncio.run(_record(given.id, given.folder)))
     else:

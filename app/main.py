@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from app import errors
 from app.api import (
     actions,
+    approvals,
     deployments,
     documents,
     health,
@@ -32,7 +33,7 @@ from app.sidecar import Watcher
 from app.store.migrate import migrate
 from app.worker import Worker, make_env
 
-STARTS = (orders, tasks, deployments, documents)
+STARTS = (orders, tasks, deployments, approvals, documents)
 ROUTES = (*STARTS, workflows, actions, interventions, webhooks, health)
 
 

@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+from typing import Literal
+
+from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SigningKey(BaseModel):
+    """A key and the one algorithm that it is for; `public` where it differs from the secret."""
+
+    algorithm: Literal["HS256", "RS256", "ES256", "EdDSA"] = "HS256"
+    secret: SecretStr = Field(min_length=32)
+    public: SecretStr | None = None
+
+
+class ApprovalRules(BaseModel):
+    """The server's rules for approvals; amounts in minor units."""
+
+    automatic_below: int = 10_000
+    automatic_priorities: tuple[str, ...] = ("low",)
+    approvers: tuple[str, ...] = ("approver",)
+    director: str = "director"
 
 
 class Settings(BaseSettings):
@@ -13,9 +32,17 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = 8000
+    public_url: str = Field(default="", description="where links lead; empty: host and port")
     database_url: str = "sqlite+aiosqlite:///steadfast.db"
     downstream_url: str = "http://127.0.0.1:8100"
     webhook_secret: SecretStr = Field(description="shared with the providers that call back")
+    jwt_keys: dict[str, SigningKey] = Field(
+        default={}, description="keys of bearer tokens by `kid`, as JSON; none: nobody gets in"
+    )
+    decision_key: SecretStr = Field(
+        default=SecretStr(""), description="signs links and decisions; empty: there are none"
+    )
+    approval: ApprovalRules = ApprovalRules()
     key_ttl: float = 82_800
     suspect_after: int = 2
     park_after: int = 3

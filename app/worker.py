@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from dapr.ext.workflow.logger import LoggerOptions
 
 from activities import ACTIVITIES
 from activities.effect import REQUEST_TIMEOUT, Activity, Env
+from app.links import link_for
 from app.settings import Settings
 from app.store import Store
 from workflows import VERSIONS
@@ -36,6 +38,8 @@ def make_env(settings: Settings) -> Env:
         key_ttl=settings.key_ttl,
         suspect_after=settings.suspect_after,
         park_after=settings.park_after,
+        decision_key=settings.decision_key.get_secret_value(),
+        link_for=partial(link_for, settings),
     )
 
 

@@ -1,18 +1,19 @@
-"""``python -m launcher run | status | runtime [NAME ...] | postgres``."""
+"""``python -m launcher run | status | env | runtime [NAME ...] | postgres``."""
 
 import argparse
 import logging
+import shlex
 import signal
 import sys
 from types import FrameType
 
-from launcher import postgres
+from launcher import postgres, services
 from launcher.banner import banner
 from launcher.errors import LauncherError
 from launcher.net import LOOPBACK
 from launcher.rundir import RunDir
 from launcher.runtime import TOOLS, find_or_build
-from launcher.settings import Settings
+from launcher.settings import Secrets, Settings
 from launcher.stack import Stack
 
 
@@ -24,6 +25,7 @@ def main() -> int:
     commands.add_parser("status", help="what runs now; fails when nothing does")
     runtime = commands.add_parser("runtime", help="find or build the binaries")
     runtime.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(TOOLS)}")
+    commands.add_parser("env", help="the application's environment, for its command line")
     commands.add_parser("postgres", help="have a PostgreSQL server for the tests")
     given = parser.parse_args()
     logging.basicConfig(
@@ -35,6 +37,8 @@ def main() -> int:
                 return _run(Settings.load())
             case "status":
                 return _status(Settings.load())
+            case "env":
+                _env(Settings.load())
             case "postgres":
                 logging.info("using PostgreSQL in %s", postgres.ensure_installed())
             case _:
@@ -68,6 +72,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
         signal.signal(each, signal.SIG_IGN)
     logging.getLogger("launcher").info("stopping")
     raise KeyboardInterrupt
+
+
+def _env(settings: Settings) -> None:
+    secrets = Secrets.of(settings.run_dir)
+    sidecar = services.sidecar_ports(settings)
+    for name, value in services.app_environment(settings, secrets, settings.port, sidecar).items():
+        print(f"export {name}={shlex.quote(value)}")
 
 
 def _status(settings: Settings) -> int:

@@ -1,5 +1,6 @@
 """What each process of the stack is: its command, environment, ports, and when it is ready."""
 
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -167,17 +168,7 @@ def app(
     env: Mapping[str, str] | None = None,
 ) -> Service:
     """The application. It binds its port first and looks for its sidecar afterwards."""
-    given = {
-        "DAPR_RUNTIME_HOST": LOOPBACK,
-        "DAPR_HTTP_PORT": str(sidecar.http),
-        "DAPR_GRPC_PORT": str(sidecar.grpc),
-        "DAPR_API_TOKEN": secrets.dapr_api_token,
-        "STEADFAST_HOST": settings.host,
-        "STEADFAST_PORT": str(port),
-        "STEADFAST_DATABASE_URL": settings.database_url,
-        "STEADFAST_DOWNSTREAM_URL": f"http://{LOOPBACK}:{settings.downstream_port}",
-        "STEADFAST_WEBHOOK_SECRET": secrets.webhook_secret,
-    }
+    given = app_environment(settings, secrets, port, sidecar)
     return Service(
         name=name,
         command=tuple(command or (sys.executable, "-m", "app")),
@@ -187,6 +178,35 @@ def app(
         ready_port=port,
         host=reachable(settings.host),
     )
+
+
+def sidecar_ports(settings: Settings) -> SidecarPorts:
+    """The ports of the first application's sidecar."""
+    return SidecarPorts(
+        settings.dapr_http_port,
+        settings.dapr_grpc_port,
+        settings.dapr_internal_port,
+        settings.dapr_metrics_port,
+    )
+
+
+def app_environment(
+    settings: Settings, secrets: Secrets, port: int, sidecar: SidecarPorts
+) -> dict[str, str]:
+    """What the application, and its command line beside it, need to know."""
+    return {
+        "DAPR_RUNTIME_HOST": LOOPBACK,
+        "DAPR_HTTP_PORT": str(sidecar.http),
+        "DAPR_GRPC_PORT": str(sidecar.grpc),
+        "DAPR_API_TOKEN": secrets.dapr_api_token,
+        "STEADFAST_HOST": settings.host,
+        "STEADFAST_PORT": str(port),
+        "STEADFAST_DATABASE_URL": settings.database_url,
+        "STEADFAST_DOWNSTREAM_URL": f"http://{LOOPBACK}:{settings.downstream_port}",
+        "STEADFAST_WEBHOOK_SECRET": secrets.webhook_secret,
+        "STEADFAST_JWT_KEYS": json.dumps({"launcher": {"secret": secrets.jwt_key}}),
+        "STEADFAST_DECISION_KEY": secrets.decision_key,
+    }
 
 
 def reachable(host: str) -> str:

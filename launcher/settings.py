@@ -128,6 +128,8 @@ class Secrets(BaseModel, frozen=True):
 
     webhook_secret: str = Field(min_length=1, repr=False)
     dapr_api_token: str = Field(min_length=1, repr=False)
+    jwt_key: str = Field(min_length=32, repr=False)
+    decision_key: str = Field(min_length=32, repr=False)
 
     @classmethod
     def of(cls, run_dir: Path) -> Self:
@@ -137,9 +139,14 @@ class Secrets(BaseModel, frozen=True):
             LauncherError: when the file is there and cannot be understood.
         """
         path = run_dir / "secrets.json"
-        if not path.exists():
-            made = {name: secrets.token_urlsafe(32) for name in cls.model_fields}
-            write_private(path, json.dumps(made, indent=2) + "\n")
+        try:
+            known = json.loads(path.read_bytes()) if path.exists() else {}
+            missing = cls.model_fields.keys() - known.keys()
+        except (ValueError, AttributeError):
+            raise LauncherError(f"{path} is damaged; without it new secrets are made") from None
+        if missing:
+            made = {name: secrets.token_urlsafe(32) for name in missing}
+            write_private(path, json.dumps(known | made, indent=2) + "\n")
         try:
             return cls.model_validate_json(path.read_bytes())
         except ValidationError:

@@ -105,6 +105,13 @@ class Stack:
     ) -> None:
         self.stop()
 
+    @property
+    def app_environment(self) -> dict[str, str]:
+        """The first application's environment, for a command beside it; after :meth:`start`."""
+        return services.app_environment(
+            self.settings, self.secrets, self.settings.port, self._sidecar
+        )
+
     def pid(self, name: str) -> int:
         """The process that runs a service now.
 
@@ -221,15 +228,14 @@ class Stack:
             raise
         return replica
 
+    @property
+    def _sidecar(self) -> SidecarPorts:
+        return services.sidecar_ports(self.settings)
+
     def _services(self) -> tuple[Service, ...]:
         settings, secrets, binaries = self.settings, self.secrets, self._binaries
         app_command, app_env, downstream_command = self._given
-        ports = SidecarPorts(
-            settings.dapr_http_port,
-            settings.dapr_grpc_port,
-            settings.dapr_internal_port,
-            settings.dapr_metrics_port,
-        )
+        ports = self._sidecar
         return (
             services.placement(settings, binaries["placement"]),
             services.scheduler(settings, binaries["scheduler"]),

@@ -12,7 +12,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from workflows import document_signing, model_deployment, order_fulfilment, task_processing
+from workflows import (
+    approval,
+    document_signing,
+    model_deployment,
+    order_fulfilment,
+    task_processing,
+)
 from workflows.saga import Step
 
 WorkflowFunction = Callable[[Any, Any], Generator[Any, Any, str]]
@@ -54,6 +60,14 @@ VERSIONS: tuple[Version, ...] = (
         latest=True,
         input=model_deployment.Deployment,
         steps=lambda _: model_deployment.STEPS,
+    ),
+    Version(
+        "approval",
+        "v1",
+        approval.approval,
+        latest=True,
+        input=approval.Approval,
+        steps=lambda _: (),
     ),
     Version(
         "document_signing",

@@ -130,6 +130,7 @@ IncidentKind = Literal[
     "bad_deployment",  # many instances fail alike
     "terminated",  # effects were left standing
     "unaccounted",  # money was taken, and nobody knows for what
+    "forged",  # a decision that came past the API without a good signature
 ]
 
 

@@ -10,13 +10,12 @@ from sqlalchemy import RowMapping
 from app.api.common import Parts, PartsOf, PathId
 from app.api.views import view
 from app.api.workflows import unknown
+from app.auth import Operator
 from app.engine import ENDED, EngineUnavailable
 from app.errors import Problem
 from app.store import control, inbox, interventions, records
 
 router = APIRouter(tags=["actions"])
-
-BY = "operator"
 
 
 async def _open(parts: Parts, id: str) -> RowMapping:
@@ -43,7 +42,7 @@ async def _shown(parts: Parts, id: str) -> dict[str, Any]:
 
 
 @router.post("/workflows/{id}/cancel", status_code=202)
-async def cancel(parts: PartsOf, id: PathId) -> dict[str, Any]:
+async def cancel(parts: PartsOf, operator: Operator, id: PathId) -> dict[str, Any]:
     """Asks an instance to undo everything. Where that is too late, its outcome says so."""
     await _open(parts, id)
     async with parts.store.transaction() as tx:
@@ -53,13 +52,13 @@ async def cancel(parts: PartsOf, id: PathId) -> dict[str, Any]:
 
 
 @router.post("/workflows/{id}/suspend")
-async def suspend(parts: PartsOf, id: PathId) -> dict[str, Any]:
+async def suspend(parts: PartsOf, operator: Operator, id: PathId) -> dict[str, Any]:
     """Lets an instance take no further step until it is resumed."""
     return await _rest(parts, id, suspended=True)
 
 
 @router.post("/workflows/{id}/resume")
-async def resume(parts: PartsOf, id: PathId) -> dict[str, Any]:
+async def resume(parts: PartsOf, operator: Operator, id: PathId) -> dict[str, Any]:
     """Lets a suspended instance go on."""
     return await _rest(parts, id, suspended=False)
 
@@ -77,13 +76,13 @@ async def _rest(parts: Parts, id: str, *, suspended: bool) -> dict[str, Any]:
 
 
 @router.post("/workflows/{id}/retry")
-async def retry(parts: PartsOf, id: PathId) -> dict[str, Any]:
+async def retry(parts: PartsOf, operator: Operator, id: PathId) -> dict[str, Any]:
     """Answers what an instance is parked for with `retry`; it goes on at the failed step."""
     record = await _open(parts, id)
     async with parts.store.transaction() as tx:
         asked = record["waiting_for"] if record["status"] == "PARKED" else None
         if asked is None or not await interventions.answer(
-            tx, asked, action="retry", note="retry", by=BY
+            tx, asked, action="retry", note="retry", by=operator.subject
         ):
             raise Problem(409, "not-parked", "Nothing to retry", "it waits for no person")
     parts.relay.poke()
@@ -91,7 +90,9 @@ async def retry(parts: PartsOf, id: PathId) -> dict[str, Any]:
 
 
 @router.post("/workflows/{id}/terminate", status_code=202)
-async def terminate(parts: PartsOf, id: PathId, response: Response) -> dict[str, Any]:
+async def terminate(
+    parts: PartsOf, operator: Operator, id: PathId, response: Response
+) -> dict[str, Any]:
     """The last resort: stops an instance as it is; an intervention lists what it left standing."""
     engine_id = (await _open(parts, id))["engine_id"]
     try:
@@ -102,13 +103,13 @@ async def terminate(parts: PartsOf, id: PathId, response: Response) -> dict[str,
     except EngineUnavailable as error:
         raise Problem(503, "engine-unavailable", "Try again", str(error)) from error
     async with parts.store.transaction() as tx:
-        await control.end_terminated(tx, id, BY)
+        await control.end_terminated(tx, id, operator.subject)
     response.headers["Location"] = f"/interventions/{id}/terminate/1"
     return await _shown(parts, id)
 
 
 @router.post("/deployments/{id}/rollback", status_code=202, tags=["starts"])
-async def roll_back(parts: PartsOf, id: PathId) -> dict[str, Any]:
+async def roll_back(parts: PartsOf, operator: Operator, id: PathId) -> dict[str, Any]:
     """Brings back the version that was live before, unless a newer one is live by now."""
     async with parts.store.transaction() as tx:
         record = await records.get(tx, id, lock=True)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query
 from app.api.common import ID_PATTERN, Note, PartsOf, Request_
 from app.api.views import intervention
 from app.api.workflows import Limit
+from app.auth import Operator
 from app.errors import Problem
 from app.store import interventions
 
@@ -27,6 +28,7 @@ class Answer(Request_):
 @router.get("/interventions")
 async def list_interventions(
     parts: PartsOf,
+    _: Operator,
     status: Literal["open", "all"] = "open",
     after: Annotated[str | None, Query(pattern=INTERVENTION)] = None,
     limit: Limit = 50,
@@ -42,14 +44,17 @@ async def list_interventions(
 
 @router.post("/interventions/{id:path}")
 async def answer_intervention(
-    parts: PartsOf, id: Annotated[str, Path(pattern=INTERVENTION)], answer: Answer
+    parts: PartsOf,
+    operator: Operator,
+    id: Annotated[str, Path(pattern=INTERVENTION)],
+    answer: Answer,
 ) -> dict[str, Any]:
     """Answers an intervention. Of two people who answer at once, one gets 409."""
     async with parts.store.transaction() as tx:
         if await interventions.get(tx, id) is None:
             raise Problem(404, "unknown-intervention", "No such intervention")
         won = await interventions.answer(
-            tx, id, action=answer.action, note=answer.note, by="anonymous"
+            tx, id, action=answer.action, note=answer.note, by=operator.subject
         )
         row = await interventions.get(tx, id)
     if not won or row is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Header, Response
 from fastapi.responses import JSONResponse
@@ -34,22 +34,29 @@ class StartRequest(Request_):
 
 
 async def accept(
-    parts: Parts, kind: str, start: StartRequest, idempotency_key: str | None
+    parts: Parts,
+    kind: str,
+    start: StartRequest,
+    idempotency_key: str | None,
+    fixed: dict[str, Any] | None = None,
 ) -> Response:
     """Keeps a start and pokes the relay; 202 with the resource, whatever state it is in.
+
+    `fixed` is what the server adds at acceptance; who asks belongs to the identity of the start.
 
     Raises:
         Conflict: the id or the key belongs to another request.
     """
     content = start.model_dump(mode="json", exclude_none=True, exclude={"id"})
+    requester = (fixed or {}).get("requester")
     async with parts.store.transaction() as tx:
         record = await records.accept(
             tx,
             id=start.id,
             kind=kind,
             idempotency_key=idempotency_key,
-            request_hash=records.content_hash(content),
-            input=content,
+            request_hash=records.content_hash([content, requester] if requester else content),
+            input={**content, **(fixed or {})},
         )
     parts.relay.poke()
     return JSONResponse(view(record), 202, {"Location": f"/workflows/{record['id']}"})

@@ -21,6 +21,10 @@ from workflows.messages import Event, Taken, Wait
 ALWAYS_RAISED = ("cancel", "control")
 
 
+# A wait that an event has claimed already, and of which the workflow has to be told.
+AWAITED = ("open", "claimed")
+
+
 async def keep(
     tx: AsyncConnection, *, instance: str, event_id: str, name: str, type: str, data: dict[str, Any]
 ) -> bool:
@@ -59,8 +63,12 @@ async def take(tx: AsyncConnection, wait: Wait) -> Taken:
     if record is None:
         return Taken(expired=True)
     row = await _wait_row(tx, wait)
-    if row is not None and row["state"] == "taken":
-        return Taken(event=await _event(tx, wait.instance, row["event_id"]))
+    if row is not None and row["state"] in ("claimed", "taken"):
+        claimed = await _event(tx, wait.instance, row["event_id"])
+        if row["state"] == "claimed":
+            await _consume(tx, wait, claimed)
+            await records.progress(tx, wait.instance, status="RUNNING")
+        return Taken(event=claimed)
     if row is not None and row["state"] == "expired":
         return Taken(expired=True)
     event = await _oldest_unconsumed(tx, wait)
@@ -141,7 +149,9 @@ async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
     """
     at = records.now()
     awaited = exists().where(
-        waits.c.instance == inbox.c.instance, waits.c.name == inbox.c.name, waits.c.state == "open"
+        waits.c.instance == inbox.c.instance,
+        waits.c.name == inbox.c.name,
+        waits.c.state.in_(AWAITED),
     )
     due = and_(inbox.c.consumed_at.is_(None), inbox.c.next_raise_at <= at)
     query = (
@@ -179,3 +189,33 @@ async def leftovers(tx: AsyncConnection, limit: int) -> list[RowMapping]:
         .limit(limit)
     )
     return list((await tx.execute(query)).mappings())
+
+
+async def named(tx: AsyncConnection, instance: str, name: str) -> list[RowMapping]:
+    """Every kept event of a name, oldest first."""
+    query = (
+        select(inbox)
+        .where(inbox.c.instance == instance, inbox.c.name == name)
+        .order_by(inbox.c.received_at, inbox.c.event_id)
+    )
+    return list((await tx.execute(query)).mappings())
+
+
+async def waits_of(tx: AsyncConnection, instance: str, name: str) -> dict[str, str]:
+    """The waits for a name that were opened so far, by token, and their states."""
+    query = select(waits.c.token, waits.c.state).where(
+        waits.c.instance == instance, waits.c.name == name
+    )
+    return {row["token"]: row["state"] for row in (await tx.execute(query)).mappings()}
+
+
+async def claim_open(tx: AsyncConnection, instance: str, name: str, event_id: str) -> None:
+    """Lets an event take the open wait at once, so that its timer can no longer win.
+
+    Without an open wait the event is simply kept, and the next wait finds it.
+    """
+    await tx.execute(
+        update(waits)
+        .where(waits.c.instance == instance, waits.c.name == name, waits.c.state == "open")
+        .values(state="claimed", event_id=event_id)
+    )

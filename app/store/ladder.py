@@ -8,6 +8,7 @@ from sqlalchemy import RowMapping, and_, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import records
+from app.store.inbox import AWAITED
 from app.store.schema import inbox, interventions, waits
 from app.store.schema import records as table
 
@@ -28,7 +29,7 @@ async def stalled(tx: AsyncConnection, patience: float, limit: int) -> list[RowM
             exists().where(
                 waits.c.instance == inbox.c.instance,
                 waits.c.name == inbox.c.name,
-                waits.c.state == "open",
+                waits.c.state.in_(AWAITED),
             ),
         ),
     )

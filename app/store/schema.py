@@ -168,3 +168,18 @@ leases = Table(
     Column("holder", String(100), nullable=False),
     Column("until", Instant, nullable=False),
 )
+
+# Decisions and attempts at them; rows are only ever added.
+audit_trail = Table(
+    "audit_trail",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("instance", ID, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("who", String(100), nullable=False),
+    Column("via", String(10), nullable=False),
+    Column("what", String(20), nullable=False),
+    Column("verdict", String(100), nullable=False),
+    Column("event_id", KEY),
+    Index(None, "instance"),
+)

@@ -9,6 +9,7 @@ import pytest
 from launcher.settings import Settings
 from launcher.stack import Stack
 from tests.support.shop import Shop
+from tests.support.tokens import token
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +24,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture
 def shop(stack: Stack) -> Iterator[Shop]:
     stack.wait_ready()
-    visitor = Shop(stack.url, stack.downstream_url)
+    visitor = Shop(stack.url, stack.downstream_url).authorize(token(stack, "op-1", "operator"))
     yield visitor
     visitor.http.delete(f"{stack.downstream_url}/script")
     visitor.http.close()

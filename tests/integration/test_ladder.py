@@ -14,6 +14,7 @@ from launcher.settings import Settings
 from launcher.stack import Stack
 from tests.support.damage import damage_history, remove_wake_ups
 from tests.support.shop import FULFILLED, Shop, order, some_id, until
+from tests.support.tokens import token
 
 ORDERS = int(os.environ.get("STEADFAST_STRESS_ORDERS", "60"))
 KILLS = int(os.environ.get("STEADFAST_STRESS_KILLS", "1"))
@@ -38,7 +39,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[S
 
 @pytest.fixture
 def shop(stack: Stack) -> Iterator[Shop]:
-    visitor = Shop(stack.url, stack.downstream_url)
+    visitor = Shop(stack.url, stack.downstream_url).authorize(token(stack, "op-1", "operator"))
     yield visitor
     visitor.http.delete(f"{stack.downstream_url}/script")
 

@@ -56,6 +56,11 @@ class Shop:
     downstream_url: str
     http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10))
 
+    def authorize(self, token: str) -> Shop:
+        """From now on every request carries this token."""
+        self.http.headers["Authorization"] = f"Bearer {token}"
+        return self
+
     def post(self, path: str, body: Any, **headers: str) -> httpx.Response:
         return self.http.post(self.url + path, json=body, headers=headers)
 
@@ -73,9 +78,9 @@ class Shop:
         until(accepted, 60, f"{body['id']} accepted")
         return str(body["id"])
 
-    def start_all(self, bodies: Iterable[dict[str, Any]]) -> list[str]:
+    def start_all(self, bodies: Iterable[dict[str, Any]], path: str = "/orders") -> list[str]:
         with ThreadPoolExecutor(8) as pool:
-            return list(pool.map(self.start, bodies))
+            return list(pool.map(lambda body: self.start(body, path), bodies))
 
     def look(self, id: str) -> dict[str, Any]:
         """The instance as the application shows it; empty while the application is down."""

@@ -29,6 +29,19 @@ def upgrade() -> None:
     op.create_index(op.f("ix_attempts_instance"), "attempts", ["instance"], unique=False)
     op.create_index(op.f("ix_attempts_key"), "attempts", ["key"], unique=False)
     op.create_table(
+        "audit_trail",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("instance", sa.String(length=100), nullable=False),
+        sa.Column("at", Instant(), nullable=False),
+        sa.Column("who", sa.String(length=100), nullable=False),
+        sa.Column("via", sa.String(length=10), nullable=False),
+        sa.Column("what", sa.String(length=20), nullable=False),
+        sa.Column("verdict", sa.String(length=100), nullable=False),
+        sa.Column("event_id", sa.String(length=200), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_trail")),
+    )
+    op.create_index(op.f("ix_audit_trail_instance"), "audit_trail", ["instance"], unique=False)
+    op.create_table(
         "interventions",
         sa.Column("id", sa.String(length=200), nullable=False),
         sa.Column("instance", sa.String(length=100), nullable=False),
@@ -144,6 +157,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_interventions_instance"), table_name="interventions")
     op.drop_index(op.f("ix_interventions_action_opened_at"), table_name="interventions")
     op.drop_table("interventions")
+    op.drop_index(op.f("ix_audit_trail_instance"), table_name="audit_trail")
+    op.drop_table("audit_trail")
     op.drop_index(op.f("ix_attempts_key"), table_name="attempts")
     op.drop_index(op.f("ix_attempts_instance"), table_name="attempts")
     op.drop_table("attempts")

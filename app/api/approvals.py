@@ -1,0 +1,191 @@
+"""Approvals: asked for by anybody with a credential, decided by those who may."""
+
+from __future__ import annotations
+
+import html
+from typing import Annotated, Any
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import HTMLResponse
+from pydantic import Field
+
+from app.api.common import Id, Note, Parts, PartsOf, PathId, Phrase, Request_, Word
+from app.api.starts import IdempotencyKey, StartRequest, Timeout, accept
+from app.api.views import moment
+from app.api.workflows import unknown
+from app.auth import Principal, authenticate, require
+from app.decisions import REASONS, Decision, Verdict, decide
+from app.errors import Problem
+from app.links import open_link
+from app.store import audit_trail, records
+from workflows.approval import HOUR
+
+router = APIRouter(tags=["approvals"])
+
+Anybody = Annotated[Principal, Depends(require())]
+Reader = Annotated[Principal, Depends(require("approver", "director", "operator"))]
+Token = Annotated[str, Query(max_length=2000)]
+
+STATUS: dict[Verdict, int] = {"unknown": 404, "role": 403, "own": 403, "director": 403}
+
+
+class ApprovalRequest(StartRequest):
+    """Something to be approved; `amount` in minor units. Durations are seconds."""
+
+    title: Phrase
+    action: Word
+    amount: int | None = Field(default=None, ge=0, le=10**12)
+    priority: Word | None = None
+    escalate_after: Timeout = 48 * HOUR
+    expire_after: Timeout = 72 * HOUR
+
+
+class DecisionRequest(Request_):
+    """A decision; whose it is, the credential says."""
+
+    event_id: Id
+    approved: bool
+    comment: Note | None = None
+
+
+@router.post("/approvals", status_code=202, tags=["starts"])
+async def start_approval(
+    parts: PartsOf,
+    principal: Anybody,
+    approval: ApprovalRequest,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Asks for an approval, once. Below the server's limit it is given automatically."""
+    rules = parts.settings.approval
+    automatic = (
+        approval.amount < rules.automatic_below
+        if approval.amount is not None
+        else approval.priority in rules.automatic_priorities
+    )
+    # Fixed at acceptance: a change of the rules does not reach what is under way.
+    fixed = {
+        "requester": principal.subject,
+        "automatic": automatic,
+        "approvers": list(rules.approvers),
+        "director": rules.director,
+    }
+    return await accept(parts, "approval", approval, idempotency_key, fixed=fixed)
+
+
+@router.post("/approvals/{id}/decision")
+async def post_decision(
+    parts: PartsOf, id: PathId, decision: DecisionRequest, request: Request
+) -> dict[str, Any]:
+    """Decides, and says the truth about it: 200 it counts, 403 not yours, 409 too late."""
+    try:
+        principal = authenticate(parts, request)
+    except Problem as problem:
+        await _refused(parts, id, "unauthenticated", "api", problem)
+        raise
+    made = Decision(
+        instance=id,
+        event_id=decision.event_id,
+        approved=decision.approved,
+        approver=principal.subject,
+        roles=frozenset(principal.roles),
+        comment=decision.comment or "",
+    )
+    return await _decide(parts, made)
+
+
+async def _decide(parts: Parts, decision: Decision) -> dict[str, Any]:
+    async with parts.store.transaction() as tx:
+        verdict = await decide(tx, decision)
+    parts.relay.poke()
+    if verdict == "unknown":
+        raise unknown(decision.instance)
+    if verdict not in ("accepted", "repeated"):
+        raise Problem(STATUS.get(verdict, 409), f"decision-{verdict}", REASONS[verdict])
+    return {
+        "id": decision.instance,
+        "event_id": decision.event_id,
+        "approved": decision.approved,
+        "approver": decision.approver,
+    }
+
+
+async def _refused(parts: Parts, id: str, who: str, via: str, problem: Problem) -> None:
+    async with parts.store.transaction() as tx:
+        if await records.get(tx, id) is not None:
+            verdict = f"refused: {problem.name} {problem.detail or ''}"[:100]
+            await audit_trail.write(
+                tx, instance=id, who=who, via=via, what="decide", verdict=verdict, event_id=None
+            )
+
+
+@router.get("/approvals/{id}/audit")
+async def get_audit(parts: PartsOf, id: PathId, _: Reader) -> dict[str, Any]:
+    """Every decision on an approval and every attempt at one, oldest first."""
+    async with parts.store.reading() as tx:
+        if await records.get(tx, id) is None:
+            raise unknown(id)
+        rows = await audit_trail.of_instance(tx, id)
+    fields = ("who", "via", "what", "verdict", "event_id")
+    return {"items": [{"at": moment(row["at"]), **{f: row[f] for f in fields}} for row in rows]}
+
+
+@router.get("/approvals/{id}/decide", response_class=HTMLResponse)
+async def show_link(parts: PartsOf, id: PathId, token: Token) -> HTMLResponse:
+    """Shows what a link would decide on; following a link decides nothing."""
+    link = await _open(parts, id, token)
+    async with parts.store.reading() as tx:
+        record = await records.get(tx, id)
+    if record is None:
+        raise unknown(id)
+    request = record["input"]
+    amount = f"<p>Amount: {request['amount']} minor units</p>" if request.get("amount") else ""
+    return _page(
+        f"<h1>{html.escape(request['title'])}</h1>"
+        f"<p>Asked for by {html.escape(request['requester'])}; you are "
+        f"{html.escape(link.person)}.</p>{amount}"
+        f'<form method="post" action="/approvals/{id}/decide">'
+        f'<input type="hidden" name="token" value="{html.escape(token)}">'
+        '<button name="approved" value="yes">Approve</button> '
+        '<button name="approved" value="no">Reject</button></form>'
+    )
+
+
+@router.post("/approvals/{id}/decide", response_class=HTMLResponse)
+async def follow_link(parts: PartsOf, id: PathId, request: Request) -> HTMLResponse:
+    """Decides with a link; a second time is refused."""
+    body = (await request.body()).decode("utf-8", "replace")
+    form = {name: values[-1] for name, values in parse_qs(body).items()}
+    link = await _open(parts, id, form.get("token", ""))
+    if form.get("approved") not in ("yes", "no"):
+        raise Problem(422, "invalid", "Not valid", "approved is yes or no")
+    made = Decision(
+        instance=id,
+        event_id=link.event_id,
+        approved=form["approved"] == "yes",
+        approver=link.person,
+        roles=link.roles,
+        via="link",
+    )
+    await _decide(parts, made)
+    return _page(f"<h1>Thank you</h1><p>You {'approved' if made.approved else 'rejected'} it.</p>")
+
+
+async def _open(parts: Parts, id: str, token: str) -> Any:
+    try:
+        return open_link(parts.settings, id, token)
+    except Problem as problem:
+        await _refused(parts, id, "unauthenticated", "link", problem)
+        raise
+
+
+def _page(body: str) -> HTMLResponse:
+    style = "body{font:16px/1.5 system-ui;max-width:40rem;margin:4rem auto;padding:0 1rem}"
+    page = f"<!doctype html><meta charset=utf-8><title>Approval</title><style>{style}</style>{body}"
+    headers = {
+        "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+        "form-action 'self'; frame-ancestors 'none'",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-store",
+    }
+    return HTMLResponse(page, headers=headers)

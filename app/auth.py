@@ -1,0 +1,98 @@
+"""Who is calling: bearer tokens (JWT), and what their roles allow.
+
+A key belongs to one algorithm, so a token cannot choose how it is verified (RFC 8725, 3.1).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
+
+import jwt
+from fastapi import Depends, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api.common import Parts, PartsOf
+from app.errors import Problem
+from app.settings import SigningKey
+
+AUDIENCE = "steadfast"
+LINK_AUDIENCE = "steadfast-link"
+Role = Literal["requester", "approver", "director", "operator"]
+
+
+class Principal(BaseModel):
+    """A caller whose token is good."""
+
+    model_config = ConfigDict(frozen=True)
+
+    subject: str = Field(min_length=1, max_length=100, pattern=r"^[\w.@+-]+$")
+    roles: frozenset[Role]
+
+
+def mint(keys: dict[str, SigningKey], kid: str, audience: str, claims: dict[str, Any]) -> str:
+    """Signs a token; the same claims give the same token with HS256 and EdDSA."""
+    key = keys[kid]
+    return jwt.encode(
+        {**claims, "aud": audience},
+        key.secret.get_secret_value(),
+        algorithm=key.algorithm,
+        headers={"kid": kid},
+    )
+
+
+def read(keys: dict[str, SigningKey], audience: str, token: str) -> dict[str, Any]:
+    """The claims of a token that is good for this audience now.
+
+    Raises:
+        Problem: 401; the reason says no more than that it is not good.
+    """
+    try:
+        key = keys[jwt.get_unverified_header(token).get("kid", "")]
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            (key.public or key.secret).get_secret_value(),
+            algorithms=[key.algorithm],
+            audience=audience,
+            options={"require": ["exp", "sub", "aud"]},
+        )
+    except (jwt.InvalidTokenError, KeyError, TypeError, ValueError) as error:
+        raise Problem(401, "bad-token", "Token refused", type(error).__name__) from error
+    return claims
+
+
+def authenticate(parts: Parts, request: Request) -> Principal:
+    """The caller.
+
+    Raises:
+        Problem: 401, there is no token, or it is not good.
+    """
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Problem(401, "no-token", "A bearer token is needed")
+    claims = read(parts.settings.jwt_keys, AUDIENCE, token)
+    try:
+        return Principal(subject=claims["sub"], roles=frozenset(claims.get("roles", ())))
+    except (ValueError, TypeError) as error:
+        raise Problem(401, "bad-token", "Token refused", "claims") from error
+
+
+def require(*roles: Role) -> Callable[[PartsOf, Request], Awaitable[Principal]]:
+    """A dependency: the caller, who must have one of these roles (any, without one named)."""
+
+    async def check(parts: PartsOf, request: Request) -> Principal:
+        principal = authenticate(parts, request)
+        if roles and not principal.roles.intersection(roles):
+            raise Problem(403, "wrong-role", "Not allowed", f"needs {' or '.join(roles)}")
+        return principal
+
+    return check
+
+
+Operator = Annotated[Principal, Depends(require("operator"))]
+
+
+def expires_in(seconds: float) -> int:
+    """The `exp` of a token that is good for so long from now."""
+    return int(time.time() + seconds)

@@ -1,0 +1,207 @@
+"""Decisions on approvals: who may make one, what it does, and the trail that it leaves.
+
+Three ways in (the API, a signed link, a signed event raised past the API), one gate: `decide`. It
+claims the wait, which is what the deadline claims too, so its answer is the truth.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store import audit_trail, inbox, interventions, records
+from workflows.approval import ESCALATED, EVENT, FIRST
+from workflows.messages import Incident, Wait
+
+Via = Literal["api", "link", "event"]
+
+
+class SignedDecision(BaseModel):
+    """A decision that carries its own proof, for events raised with the Dapr CLI."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    approved: bool
+    approver: str = Field(min_length=1, max_length=100)
+    role: Literal["approver", "director"]
+    event_id: str = Field(min_length=1, max_length=100)
+    expires: int
+    signature: str = Field(max_length=200)
+
+    def expected(self, key: str, instance: str) -> str:
+        """The signature that this decision must carry for this instance."""
+        signed = [instance, self.approved, self.approver, self.role, self.event_id, self.expires]
+        text = json.dumps(signed, separators=(",", ":"))
+        return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Somebody's decision, after whoever it is was verified."""
+
+    instance: str
+    event_id: str
+    approved: bool
+    approver: str
+    roles: frozenset[str]
+    comment: str = ""
+    via: Via = "api"
+
+
+Verdict = Literal["accepted", "repeated", "unknown", "role", "own", "director", "late", "decided"]
+
+REASONS: dict[Verdict, str] = {
+    "unknown": "no such approval",
+    "role": "needs the role approver or director",
+    "own": "nobody decides on a request of their own",
+    "director": "it was escalated: the director alone decides now",
+    "late": "too late: it has ended",
+    "decided": "somebody else has decided",
+}
+
+
+async def decide(tx: AsyncConnection, decision: Decision) -> Verdict:
+    """Admits a decision, or says why not; either way it is in the trail.
+
+    Raises:
+        Conflict: the event id was used for another decision.
+    """
+    verdict = await _judge(tx, decision)
+    if verdict == "accepted":
+        await inbox.keep(
+            tx,
+            instance=decision.instance,
+            event_id=decision.event_id,
+            name=EVENT,
+            type=EVENT,
+            data={
+                "approved": decision.approved,
+                "approver": decision.approver,
+                "comment": decision.comment,
+            },
+        )
+        await inbox.claim_open(tx, decision.instance, EVENT, decision.event_id)
+    await audit_trail.write(
+        tx,
+        instance=decision.instance,
+        who=decision.approver,
+        via=decision.via,
+        what="approve" if decision.approved else "reject",
+        verdict=verdict,
+        event_id=decision.event_id,
+    )
+    return verdict
+
+
+async def _judge(tx: AsyncConnection, decision: Decision) -> Verdict:
+    record = await records.get(tx, decision.instance, lock=True)
+    if record is None or record["kind"] != "approval":
+        return "unknown"
+    if not decision.roles & {"approver", "director"}:
+        return "role"
+    if decision.approver == record["input"]["requester"]:
+        return "own"
+    kept = await inbox.named(tx, decision.instance, EVENT)
+    if any(row["event_id"] == decision.event_id for row in kept):
+        return _repeated(kept, decision)
+    waits = await inbox.waits_of(tx, decision.instance, EVENT)
+    if record["state"] == "ended" or waits.get(ESCALATED) == "expired" or _cancelled(record):
+        return "decided" if kept else "late"
+    if kept or record["input"]["automatic"]:
+        return "decided"
+    escalates = record["input"]["escalate_after"] < record["input"]["expire_after"]
+    if waits.get(FIRST) == "expired":
+        if not escalates:
+            return "late"
+        if "director" not in decision.roles:
+            return "director"
+    return "accepted"
+
+
+def _cancelled(record: Any) -> bool:
+    return bool(record["direction"] == "down")
+
+
+def _repeated(kept: list[Any], decision: Decision) -> Verdict:
+    same = next(row for row in kept if row["event_id"] == decision.event_id)
+    if (
+        same["data"]["approved"] != decision.approved
+        or same["data"]["approver"] != decision.approver
+    ):
+        raise records.Conflict(f"event id {decision.event_id!r} was used for another decision")
+    # Only the API's caller can have missed the first answer; a link or an event is a replay.
+    return "repeated" if decision.via == "api" else "decided"
+
+
+async def admit_raised(tx: AsyncConnection, key: str, wait: Wait) -> None:
+    """Judges an event that was raised past the API: it counts only with a good signature.
+
+    Anything else leaves the approval waiting, is kept in the trail, and alerts somebody. The same
+    event judged again, because its activity was run again, changes nothing.
+    """
+    instance, raised = wait.instance, _decoded(wait.raised)
+    waits = await inbox.waits_of(tx, instance, EVENT)
+    if waits.get(wait.token) in ("claimed", "taken"):
+        return
+    signed, flaw = _verified(key, instance, raised)
+    if signed is not None and flaw is None:
+        decision = Decision(
+            instance=instance,
+            event_id=signed.event_id,
+            approved=signed.approved,
+            approver=signed.approver,
+            roles=frozenset({signed.role}),
+            via="event",
+        )
+        verdict = await decide(tx, decision)
+        if verdict == "accepted":
+            return
+        flaw = REASONS.get(verdict, verdict)
+    mark = records.content_hash(raised)[:16]
+    incident = Incident(
+        instance=instance,
+        key=f"{instance}/decision-{mark}",
+        n=1,
+        kind="forged",
+        reason=f"an event that was raised past the API was refused: {flaw}",
+        blocking=False,
+    )
+    if await interventions.get(tx, incident.id) is None:
+        await interventions.open_(tx, incident)
+        await audit_trail.write(
+            tx,
+            instance=instance,
+            who=signed.approver if signed else "unknown",
+            via="event",
+            what="raise",
+            verdict=f"refused: {flaw}",
+            event_id=mark,
+        )
+
+
+def _decoded(raised: Any) -> Any:
+    if not isinstance(raised, str):
+        return raised
+    try:
+        return json.loads(raised)  # the input of the Dapr CLI arrives as text
+    except ValueError:
+        return raised
+
+
+def _verified(key: str, instance: str, raised: Any) -> tuple[SignedDecision | None, str | None]:
+    """What a raised event claims, and what is wrong with it."""
+    try:
+        signed = SignedDecision.model_validate(raised)
+    except ValidationError:
+        return None, "it carries no signed decision"
+    expected = signed.expected(key, instance)
+    if not key or not hmac.compare_digest(signed.signature.encode(), expected.encode()):
+        return signed, "the signature is not for this decision"
+    return signed, "it has expired" if signed.expires < time.time() else None
