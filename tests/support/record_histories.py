@@ -15,11 +15,14 @@ from typing import Any
 from launcher.settings import Settings
 from launcher.stack import Stack
 from tests.support.shop import Shop, order
+from tests.support.tokens import token
 
 FOLDER = Path(__file__).parent.parent / "workflows" / "histories"
 NOWHERE = {"name": "A", "line1": "B", "postcode": "1", "country": "ZZ"}
 LOST = [{"sku": "SKU-LOST", "quantity": 1, "unit_price": 5}]
 TASK = {"title": "count the stock", "assignee": "p-3"}
+PRESS = {"title": "a new press", "action": "buy", "amount": 5_000_000}
+LEASE = {"title": "lease", "requester": "c-17", "signers": ["s-1", "s-2"]}
 MODEL = {"model": "scoring", "dataset": "d-1", "poll_interval": 0.2}
 
 # path, where to start it, what, and how it looks when it is recorded
@@ -34,6 +37,15 @@ PATHS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("undo-failed", "/orders", {"ship_to": NOWHERE}, {"status": "PARKED"}),
     ("task", "/tasks", TASK, {"outcome": "DONE"}),
     ("deployment", "/deployments", {**MODEL, "version": "v2"}, {"outcome": "READY"}),
+    ("automatic", "/approvals", {**PRESS, "amount": 5}, {"outcome": "APPROVED"}),
+    (
+        "nobody",
+        "/approvals",
+        {**PRESS, "escalate_after": 1, "expire_after": 2},
+        {"outcome": "TIMED_OUT"},
+    ),
+    ("document", "/documents", LEASE, {"waiting_for": "signing"}),
+    ("expired", "/documents", {**LEASE, "signing_timeout": 1}, {"outcome": "EXPIRED"}),
     ("bad-canary", "/deployments", {**MODEL, "version": "v-bad"}, {"outcome": "ROLLED_BACK"}),
 ]
 
@@ -54,7 +66,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings.ephemeral(Path(folder))
         with Stack(settings) as stack:
-            shop = Shop(stack.url, stack.downstream_url)
+            shop = Shop(stack.url, stack.downstream_url).authorize(token(stack, "r-1"))
             script(shop)
             for name, path, changes, seen in PATHS:
                 body = order(name, **changes) if path == "/orders" else {"id": name, **changes}
