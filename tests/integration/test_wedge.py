@@ -28,8 +28,6 @@ def test_a_sidecar_without_its_worker_is_asked_to_stop_and_comes_back(
             stack.spawn_app("app-wedge", env=watched, timeout=WEDGE_AFTER + 8)
         stack.wait_restarted("daprd", old)
     finally:
-        for name in ("app-wedge", "daprd-wedge"):
-            stack.supervisor.remove(name)
         stack.unhold("app")
         stack.wait_ready()
     id = shop.start(order(some_id("healed")))
