@@ -18,6 +18,7 @@ from app.api import (
     documents,
     health,
     interventions,
+    monitors,
     orders,
     tasks,
     webhooks,
@@ -33,7 +34,7 @@ from app.sidecar import Watcher
 from app.store.migrate import migrate
 from app.worker import Worker, make_env
 
-STARTS = (orders, tasks, deployments, approvals, documents)
+STARTS = (orders, tasks, deployments, approvals, documents, monitors)
 ROUTES = (*STARTS, workflows, actions, interventions, webhooks, health)
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from workflows import (
     approval,
     document_signing,
+    health_monitor,
     model_deployment,
     order_fulfilment,
     task_processing,
@@ -76,6 +77,14 @@ VERSIONS: tuple[Version, ...] = (
         latest=True,
         input=document_signing.Document,
         steps=lambda _: document_signing.STEPS,
+    ),
+    Version(
+        "health_monitor",
+        "v1",
+        health_monitor.health_monitor,
+        latest=True,
+        input=health_monitor.Monitor,
+        steps=lambda _: (),
     ),
 )
 

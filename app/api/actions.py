@@ -13,7 +13,8 @@ from app.api.workflows import unknown
 from app.auth import Operator
 from app.engine import ENDED, EngineUnavailable
 from app.errors import Problem
-from app.store import control, inbox, interventions, records
+from app.store import control, controls, inbox, interventions, records
+from workflows.health_monitor import Control
 
 router = APIRouter(tags=["actions"])
 
@@ -44,9 +45,15 @@ async def _shown(parts: Parts, id: str) -> dict[str, Any]:
 @router.post("/workflows/{id}/cancel", status_code=202)
 async def cancel(parts: PartsOf, operator: Operator, id: PathId) -> dict[str, Any]:
     """Asks an instance to undo everything. Where that is too late, its outcome says so."""
-    await _open(parts, id)
+    record = await _open(parts, id)
     async with parts.store.transaction() as tx:
-        await inbox.keep(tx, instance=id, event_id="cancel", name="cancel", type="cancel", data={})
+        if record["kind"] == "health_monitor":
+            # It has no step to undo, and hears nothing but controls.
+            await controls.keep(tx, id, Control(event_id="cancel", action="stop"))
+        else:
+            await inbox.keep(
+                tx, instance=id, event_id="cancel", name="cancel", type="cancel", data={}
+            )
     parts.relay.poke()
     return await _shown(parts, id)
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.store import attempts, insert_once, records
 from app.store.schema import interventions
 from app.store.schema import records as record_table
-from workflows.messages import Incident, Resolution
+from workflows.messages import Incident, IncidentKind, Resolution
 
 # The incidents of a step on the way forward; turning down makes them moot.
 FORWARD = ("step_failed", "poison")
@@ -146,3 +146,21 @@ async def alerted(tx: AsyncConnection, id: str) -> None:
     await tx.execute(
         update(interventions).where(interventions.c.id == id).values(alerted_at=records.now())
     )
+
+
+async def ask_once(
+    tx: AsyncConnection, instance: str, key: str, kind: IncidentKind, reason: str
+) -> None:
+    """Opens an intervention that blocks nobody, unless one for the same key is open."""
+    asked = [one for one in await of_instance(tx, instance) if one["key"] == key]
+    if asked and asked[-1]["action"] is None:
+        return
+    incident = Incident(
+        instance=instance,
+        key=key,
+        n=len(asked) + 1,
+        kind=kind,
+        reason=reason[:500],
+        blocking=False,
+    )
+    await open_(tx, incident)

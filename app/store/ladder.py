@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping, and_, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import records
-from app.store.inbox import AWAITED
+from app.store.inbox import ALWAYS_RAISED, AWAITED
 from app.store.schema import inbox, interventions, waits
 from app.store.schema import records as table
 
@@ -25,7 +25,7 @@ async def stalled(tx: AsyncConnection, patience: float, limit: int) -> list[RowM
         inbox.c.consumed_at.is_(None),
         inbox.c.received_at < at,
         or_(
-            inbox.c.name == "cancel",
+            inbox.c.name.in_(ALWAYS_RAISED),
             exists().where(
                 waits.c.instance == inbox.c.instance,
                 waits.c.name == inbox.c.name,

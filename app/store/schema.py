@@ -160,6 +160,38 @@ interventions = Table(
     Index(None, "action", "opened_at"),
 )
 
+# What is known of a monitored service; `settings` are the updates since it was started.
+monitors = Table(
+    "monitors",
+    metadata,
+    Column("id", ID, ForeignKey("records.id"), primary_key=True),
+    Column("generation", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("incident", Integer, nullable=False),
+    Column("checked_at", Instant),
+    Column("controls", Integer, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("stopped", Boolean, nullable=False),
+    Column("settings", JSON, nullable=False),
+)
+
+# From the first failed check to the first good one; `done` once it is over and all alerts are sent.
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("monitor", ID, ForeignKey("records.id"), primary_key=True),
+    Column("n", Integer, primary_key=True),
+    Column("reason", Text),
+    Column("opened_at", Instant, nullable=False),
+    Column("critical_at", Instant),
+    Column("closed_at", Instant),
+    Column("warning_told", Boolean, nullable=False),
+    Column("critical_told", Boolean, nullable=False),
+    Column("recovery_told", Boolean, nullable=False),
+    Column("done", Boolean, nullable=False),
+    Index(None, "monitor", "done"),
+)
+
 # Whoever holds a lease does the work that only one replica should do.
 leases = Table(
     "leases",

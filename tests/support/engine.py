@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -38,6 +39,7 @@ class Run:
     status: str = "RUNNING"
     output: Any = None
     failure: str = ""
+    generations: int = 1  # of an instance that continues as new
 
     def __post_init__(self) -> None:
         self._pending: list[Any] = [
@@ -47,14 +49,17 @@ class Run:
         self._order = itertools.count()
         self._registry = registry()
 
-    def ring(self, name: str) -> None:
-        """Raises an event."""
-        self._pending.append(ph.new_event_raised_event(name, json.dumps({"ring": True})))
+    def ring(self, name: str, data: Any = None) -> None:
+        """Raises an event; without data, a doorbell."""
+        self._pending.append(ph.new_event_raised_event(name, json.dumps(data or {"ring": True})))
 
-    async def advance(self, *, timers: bool = True) -> Run:
-        """Turns until the instance ends, or waits; with `timers`, the clock jumps to the next."""
-        for _ in range(MAX_TURNS):
-            if self.status != "RUNNING":
+    async def advance(self, *, timers: bool = True, generations: int | None = None) -> Run:
+        """Turns until the instance ends, or waits; with `timers`, the clock jumps to the next.
+
+        What continues as new for ever is left at the beginning of the generation that is named.
+        """
+        for _ in range(MAX_TURNS if generations is None else sys.maxsize):
+            if self.status != "RUNNING" or self.generations == generations:
                 return self
             if not self._pending and (not timers or not self._fire_next_timer()):
                 return self
@@ -72,6 +77,14 @@ class Run:
             ph.new_timer_fired_event(number, action.createTimer.fireAt.ToDatetime())
         )
         return True
+
+    def _continue_as_new(self, done: Any) -> None:
+        # A fresh history: what is carried over, and what has come in the meantime; no old timer.
+        self.input = json.loads(done.result.value)
+        started = ph.new_execution_started_event(self.kind, self.id, done.result.value)
+        self._pending = [started, *done.carryoverEvents, *self._pending]
+        self._timers, self.history = [], []
+        self.generations += 1
 
     async def _turn(self) -> None:
         new = [ph.new_workflow_started_event(self.clock), *self._pending]
@@ -105,6 +118,9 @@ class Run:
             self._timers.append((at, next(self._order), action.id, action))
         elif action.HasField("completeWorkflow"):
             done = action.completeWorkflow
+            if done.workflowStatus == pb.ORCHESTRATION_STATUS_CONTINUED_AS_NEW:
+                self._continue_as_new(done)
+                return
             self.status = pb.OrchestrationStatus.Name(done.workflowStatus).removeprefix(
                 "ORCHESTRATION_STATUS_"
             )

@@ -133,6 +133,38 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_table(
+        "incidents",
+        sa.Column("monitor", sa.String(length=100), nullable=False),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("opened_at", Instant(), nullable=False),
+        sa.Column("critical_at", Instant(), nullable=True),
+        sa.Column("closed_at", Instant(), nullable=True),
+        sa.Column("warning_told", sa.Boolean(), nullable=False),
+        sa.Column("critical_told", sa.Boolean(), nullable=False),
+        sa.Column("recovery_told", sa.Boolean(), nullable=False),
+        sa.Column("done", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["monitor"], ["records.id"], name=op.f("fk_incidents_monitor")),
+        sa.PrimaryKeyConstraint("monitor", "n", name=op.f("pk_incidents")),
+    )
+    op.create_index(
+        op.f("ix_incidents_monitor_done"), "incidents", ["monitor", "done"], unique=False
+    )
+    op.create_table(
+        "monitors",
+        sa.Column("id", sa.String(length=100), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("incident", sa.Integer(), nullable=False),
+        sa.Column("checked_at", Instant(), nullable=True),
+        sa.Column("controls", sa.Integer(), nullable=False),
+        sa.Column("paused", sa.Boolean(), nullable=False),
+        sa.Column("stopped", sa.Boolean(), nullable=False),
+        sa.Column("settings", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["id"], ["records.id"], name=op.f("fk_monitors_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_monitors")),
+    )
+    op.create_table(
         "waits",
         sa.Column("instance", sa.String(length=100), nullable=False),
         sa.Column("token", sa.String(length=200), nullable=False),
@@ -148,6 +180,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drops them."""
     op.drop_table("waits")
+    op.drop_table("monitors")
+    op.drop_index(op.f("ix_incidents_monitor_done"), table_name="incidents")
+    op.drop_table("incidents")
     op.drop_index(op.f("ix_inbox_consumed_at_next_raise_at"), table_name="inbox")
     op.drop_table("inbox")
     op.drop_index(op.f("ix_records_state_claimed_until"), table_name="records")

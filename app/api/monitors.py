@@ -1,0 +1,120 @@
+"""Monitors: POST /monitors starts a health_monitor; its controls, its state and its incidents."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.api.common import PartsOf, PathId, Word
+from app.api.starts import IdempotencyKey, StartRequest, accept
+from app.api.views import moment
+from app.api.workflows import Limit, unknown
+from app.auth import Operator
+from app.errors import Problem
+from app.store import controls, monitors, records
+from workflows.health_monitor import HOUR, CheckTimeout, Control, Interval, Threshold, Url
+
+router = APIRouter(tags=["monitors"])
+
+
+class MonitorRequest(StartRequest):
+    """A service to be watched. Durations are seconds; `critical_after` is failures in a row."""
+
+    url: Url
+    check_timeout: Annotated[CheckTimeout, Field(strict=False)] = 5
+    healthy_interval: Annotated[Interval, Field(strict=False)] = HOUR
+    unhealthy_interval: Annotated[Interval, Field(strict=False)] = 5 * 60
+    critical_after: Threshold = 3
+    notify: Word = "on-call"
+
+
+@router.post("/monitors", status_code=202, tags=["starts"])
+async def start_monitor(
+    parts: PartsOf,
+    operator: Operator,
+    monitor: MonitorRequest,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Watches a service, once. Without an id and a key, the service's URL is its identity.
+
+    An operator's affair: from then on this server asks that URL for ever.
+    """
+    if monitor.id is None and idempotency_key is None:
+        name = hashlib.sha256(monitor.url.encode()).hexdigest()[:16]
+        monitor = monitor.model_copy(update={"id": f"monitor-{name}"})
+    return await accept(parts, "health_monitor", monitor, idempotency_key)
+
+
+async def _monitor(tx: AsyncConnection, id: str) -> RowMapping:
+    """The record of a monitor.
+
+    Raises:
+        Problem: 404, it is none, or nobody accepted it.
+    """
+    record = await records.get(tx, id)
+    if record is None or record["kind"] != "health_monitor":
+        raise unknown(id)
+    return record
+
+
+@router.get("/monitors/{id}")
+async def get_monitor(parts: PartsOf, id: PathId) -> dict[str, Any]:
+    """What a monitor knows of its service; `healthy` is null before the first check."""
+    async with parts.store.reading() as tx:
+        record, state = await _monitor(tx, id), await monitors.get(tx, id)
+    known = dict(state) if state else {}
+    checked = known.get("checked_at")
+    return {
+        "id": id,
+        "healthy": not known["failures"] if checked else None,
+        "failures": known.get("failures", 0),
+        "incident": known.get("incident", 0),
+        "checks": known.get("generation", 0),
+        "checked_at": moment(checked),
+        "paused": known.get("paused", False),
+        "stopped": known.get("stopped", False),
+        "controls": known.get("controls", 0),
+        "settings": monitors.current(record, state).model_dump(mode="json"),
+    }
+
+
+@router.get("/monitors/{id}/incidents")
+async def list_incidents(
+    parts: PartsOf,
+    id: PathId,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    limit: Limit = 50,
+) -> dict[str, Any]:
+    """Incidents in order of their numbers; `next` is the cursor of the next page."""
+    async with parts.store.reading() as tx:
+        await _monitor(tx, id)
+        rows = await monitors.page(tx, id, after, limit + 1)
+    items = [
+        {
+            "n": row["n"],
+            "reason": row["reason"],
+            **{at: moment(row[at]) for at in ("opened_at", "critical_at", "closed_at")},
+            "told": [what for what in ("warning", "critical", "recovery") if row[f"{what}_told"]],
+        }
+        for row in rows[:limit]
+    ]
+    return {"items": items, "next": items[-1]["n"] if len(rows) > limit else None}
+
+
+@router.post("/monitors/{id}/control", status_code=202)
+async def control_monitor(
+    parts: PartsOf, operator: Operator, id: PathId, control: Control
+) -> dict[str, Any]:
+    """Stops, pauses, resumes or updates a monitor; the same event id does so once."""
+    async with parts.store.transaction() as tx:
+        record = await _monitor(tx, id)
+        if record["state"] == "ended":
+            raise Problem(409, "ended", "Ended already", f"its outcome is {record['outcome']}")
+        event_id = await controls.keep(tx, id, control)
+    parts.relay.poke()
+    return {"id": id, "event_id": event_id}

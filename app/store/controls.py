@@ -1,0 +1,121 @@
+"""Control events of a monitor: kept in the inbox, drained in order, each applied once.
+
+Rows of the inbox are what recognises a repeated event id; of those that were applied only the
+newest are kept, so that a monitor that is told something every day stays small for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store import inbox, interventions, records
+from app.store.schema import inbox as table
+from workflows.health_monitor import RING, Control, Look
+
+NAME = "control"
+REMEMBERED = 500  # applied events whose ids are still recognised
+MAX_RAISED = 4096  # bytes of an event that came past the API
+
+
+async def keep(tx: AsyncConnection, instance: str, control: Control) -> str:
+    """Keeps a control event once, and returns its id: its own, or a new one.
+
+    Raises:
+        Conflict: the event id was used for another event.
+    """
+    event_id = control.event_id or str(uuid.uuid4())
+    await _keep(tx, instance, control, event_id)
+    return event_id
+
+
+async def admit(tx: AsyncConnection, look: Look) -> None:
+    """Keeps what doorbells carried that were rung past the API; asks about what makes no sense."""
+    for number, raised in enumerate(look.raised):
+        if raised in (None, {}, RING):
+            continue
+        try:
+            text = raised if isinstance(raised, str) else json.dumps(raised, sort_keys=True)
+            if len(text) > MAX_RAISED:
+                raise ValueError(f"more than {MAX_RAISED} bytes")
+            # The input of the Dapr CLI arrives as text.
+            control = Control.model_validate(json.loads(text))
+            event_id = control.event_id or _unnamed(look.at, number, text)
+            await _keep(tx, look.instance, control, event_id)
+        except (ValueError, ValidationError, records.Conflict) as error:
+            key = f"{look.instance}/{NAME}"
+            reason = f"a control event that was raised past the API was refused: {_why(error)}"
+            await interventions.ask_once(tx, look.instance, key, "forged", reason)
+
+
+def _why(error: Exception) -> str:
+    # Only what is wrong, never the value.
+    return error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+
+
+def _unnamed(at: datetime, number: int, text: str) -> str:
+    # The same whenever this very turn is run again; raised twice it is two events.
+    return f"raised-{records.content_hash([at.isoformat(), number, text])[:24]}"
+
+
+async def _keep(tx: AsyncConnection, instance: str, control: Control, event_id: str) -> None:
+    data = control.model_dump(mode="json", exclude_none=True, exclude={"event_id"})
+    type_ = f"{NAME}.{control.action}"
+    await inbox.keep(tx, instance=instance, event_id=event_id, name=NAME, type=type_, data=data)
+
+
+async def drain(tx: AsyncConnection, instance: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Applies every kept event in order, and returns what a monitor's state becomes.
+
+    Whoever applies them holds the record's lock and keeps the state in the same transaction.
+    """
+    query = (
+        select(table)
+        .where(table.c.instance == instance, table.c.name == NAME, table.c.consumed_at.is_(None))
+        .order_by(table.c.received_at, table.c.event_id)
+    )
+    rows = list((await tx.execute(query)).mappings())
+    changed = {name: state[name] for name in ("controls", "paused", "stopped", "settings")}
+    for row in rows:
+        changed["controls"] += 1
+        _apply(changed, Control.model_validate(row["data"]))
+        by = f"{NAME}/{changed['controls']}"
+        await inbox.consumed(tx, instance, row["event_id"], by=by)
+    if rows:
+        await _forget(tx, instance)
+    return changed
+
+
+def _apply(state: dict[str, Any], control: Control) -> None:
+    if state["stopped"]:
+        return  # nothing starts it again
+    match control.action:
+        case "stop":
+            state["stopped"] = True
+        case "pause":
+            state["paused"] = True
+        case "resume":
+            state["paused"] = False
+        case "update" if control.settings is not None:
+            new = control.settings.model_dump(exclude_none=True)
+            state["settings"] = {**state["settings"], **new}
+
+
+async def _forget(tx: AsyncConnection, instance: str) -> None:
+    applied = (
+        (table.c.instance == instance) & (table.c.name == NAME) & table.c.consumed_at.is_not(None)
+    )
+    newest = (
+        select(table.c.event_id)
+        .where(applied)
+        .order_by(table.c.received_at.desc(), table.c.event_id.desc())
+        .limit(REMEMBERED)
+    )
+    await tx.execute(delete(table).where(applied, table.c.event_id.not_in(newest)))

@@ -1,0 +1,228 @@
+"""An eternal monitor: check, compare, alert, sleep, and continue as new with a short history.
+
+The engine keeps nothing that matters. Which round it is, how many checks failed in a row, which
+incident is open and what was said of it are rows in the store; a run, be it the next, a repeated
+or a lost one, asks them what is left to do (`health.plan`). A generation of the engine and a round
+are not the same: a control event starts a new generation of the same round, whose check is not
+made again.
+
+Controls (stop, pause, resume, update) are kept in the inbox, and all of them are drained at once.
+No wait is ever abandoned here: one that is still registered when the instance continues as new
+would swallow the next event, so every wait has a timeout, which deregisters it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from dapr.ext.workflow import DaprWorkflowContext
+from pydantic import Field, StringConstraints, model_validator
+
+from workflows.instance import Instance, Yields
+from workflows.messages import Answer, Message, RetryRule
+
+HOUR = 3_600
+RING = {"ring": True}  # what our own doorbells carry
+# Our other doorbells mean nothing to a monitor, and would be carried from generation to generation.
+INERT = ("wake", "cancel", "reconcile", "intervention")
+
+# No user and password: what an instance was started with is shown to everybody who may look.
+Url = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^https?://[A-Za-z0-9.:\[\]_-]+([/?][\x21-\x7e]*)?$", max_length=1000
+    ),
+]
+# An activity lasts no longer than 30 s.
+CheckTimeout = Annotated[float, Field(gt=0, le=25, allow_inf_nan=False)]
+Interval = Annotated[float, Field(ge=0.05, le=365 * 86_400, allow_inf_nan=False)]
+Threshold = Annotated[int, Field(ge=1, le=1000)]
+
+
+class Checks(Message):
+    """What is checked, and how often. Durations are seconds."""
+
+    url: Url
+    check_timeout: CheckTimeout = 5
+    healthy_interval: Interval = HOUR
+    unhealthy_interval: Interval = 5 * 60
+    critical_after: Threshold = Field(default=3, description="failures in a row")
+
+
+class Monitor(Checks):
+    """What the workflow needs of a monitor; `generation` is the round that it believes is next."""
+
+    id: str
+    notify: str = "on-call"
+    generation: int = 1
+    retry: RetryRule = Field(default_factory=RetryRule)
+
+
+class Change(Message):
+    """What an `update` changes; the rest stays as it is."""
+
+    url: Url | None = None
+    check_timeout: CheckTimeout | None = None
+    healthy_interval: Interval | None = None
+    unhealthy_interval: Interval | None = None
+    critical_after: Threshold | None = None
+
+
+class Control(Message):
+    """A control event, from the API or raised past it."""
+
+    event_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$")
+    action: Literal["stop", "pause", "resume", "update"]
+    settings: Change | None = None
+
+    @model_validator(mode="after")
+    def _settings_belong_to_update(self) -> Control:
+        changes = self.settings is not None and bool(self.settings.model_dump(exclude_none=True))
+        if changes != (self.action == "update"):
+            raise ValueError("an update names the settings that it changes, and nothing else does")
+        return self
+
+
+class Look(Message):
+    """Asks what is left to do. `raised` is what doorbells carried, heard at the time `at`."""
+
+    instance: str
+    generation: int
+    at: datetime
+    raised: list[Any] = Field(default_factory=list)
+    told: bool = Field(default=False, description="what could be alerted has been, for now")
+
+
+class Health(Message):
+    """What a check found; a service that does not answer is unhealthy, and not an error."""
+
+    healthy: bool
+    reason: str | None = None
+
+
+class Finding(Message):
+    """The health found in a round, to be compared with the round before."""
+
+    instance: str
+    generation: int
+    health: Health
+
+
+class Alert(Message):
+    """An alert that is due: of which incident, and what it says."""
+
+    incident: int
+    what: Literal["warning", "critical", "recovery"]
+
+
+class Round(Message):
+    """What is left to do in a round: check, alert, stop, or sleep.
+
+    The sleep is given in seconds (`None`: paused, until told), and not as a date: the store's clock
+    and the engine's need not agree.
+    """
+
+    generation: int
+    checks: Checks
+    check: bool = False
+    alerts: list[Alert] = Field(default_factory=list)
+    stopped: bool = False
+    sleep: float | None = None
+
+
+class Untold(Message):
+    """An alert that could not be sent, and why."""
+
+    instance: str
+    key: str
+    answer: Answer
+
+
+class Watch(Instance):
+    """One generation of a monitor."""
+
+    def plan(self, generation: int, *, told: bool = False) -> Yields[Round]:
+        """Drains the controls, and asks what is left to do in this round."""
+        raised = yield from self._heard()
+        return (yield from self._plan(generation, raised, told=told))
+
+    def check(self, checks: Checks) -> Yields[Health]:
+        """Asks the service."""
+        asked = yield self._store("health.check", checks)
+        return Health.model_validate(asked)
+
+    def compare(self, generation: int, health: Health) -> Yields[Round]:
+        """Compares with the round before, once, however often this is asked."""
+        finding = Finding(instance=self._id, generation=generation, health=health)
+        return Round.model_validate((yield self._store("health.compare", finding)))
+
+    def tell(self, alert: Alert, to: str) -> Yields[None]:
+        """Sends an alert; one that cannot be sent stays due, and a person is asked."""
+        name = f"incident/{alert.incident}/{alert.what}"
+        letter = {"to": to, "template": f"health_{alert.what}", "about": self._id}
+        answer = yield from self._effect("health.alert", name, letter)
+        if not answer.done:
+            untold = Untold(instance=self._id, key=f"{self._id}/{name}", answer=answer)
+            yield self._store("health.ask", untold)
+
+    def sleep(self, generation: int, seconds: float | None) -> Yields[bool]:
+        """Sleeps for so long; `False` when a control came first."""
+        timeout = None if seconds is None else timedelta(seconds=seconds)
+        if timeout == timedelta(0):
+            return True
+        try:
+            raised = yield self._ctx.wait_for_external_event("control", timeout=timeout)
+        except TimeoutError:
+            return True
+        if raised not in (None, RING):
+            # It came past the API, and nobody else has kept it.
+            yield from self._plan(generation, [raised])
+        return False
+
+    def _plan(self, generation: int, raised: list[Any], *, told: bool = False) -> Yields[Round]:
+        look = Look(
+            instance=self._id,
+            generation=generation,
+            at=self.turn_time(),
+            raised=raised,
+            told=told,
+        )
+        return Round.model_validate((yield self._store("health.plan", look)))
+
+    def _heard(self) -> Yields[list[Any]]:
+        for name in INERT:
+            yield from self._buffered(name)
+        return [raised for raised in (yield from self._buffered("control")) if raised != RING]
+
+    def _buffered(self, name: str) -> Yields[list[Any]]:
+        found: list[Any] = []
+        while True:
+            try:
+                raised = yield self._ctx.wait_for_external_event(name, timeout=timedelta(0))
+            except TimeoutError:
+                return found
+            if raised is not None:
+                found.append(raised)
+
+
+def health_monitor(ctx: DaprWorkflowContext, monitor: Monitor) -> Yields[str]:
+    """Never ends, until it is told to: STOPPED."""
+    watch = Watch(ctx, monitor.id, monitor.retry)
+    beginning = yield from watch.begin()
+    if not beginning.proceed:
+        return beginning.outcome or "NOT_ACCEPTED"
+    round = yield from watch.plan(monitor.generation)
+    if round.check:
+        health = yield from watch.check(round.checks)
+        round = yield from watch.compare(round.generation, health)
+    if round.alerts:
+        for alert in round.alerts:
+            yield from watch.tell(alert, monitor.notify)
+        round = yield from watch.plan(round.generation, told=True)
+    if round.stopped:
+        return (yield from watch.end("STOPPED"))
+    slept = yield from watch.sleep(round.generation, round.sleep)
+    following = monitor.model_copy(update={"generation": round.generation + slept})
+    ctx.continue_as_new(following.model_dump(mode="json"), save_events=True)
+    return "CONTINUED"
