@@ -164,7 +164,9 @@ async def admit_raised(tx: AsyncConnection, key: str, wait: Wait) -> None:
         if verdict == "accepted":
             return
         flaw = REASONS.get(verdict, verdict)
-    mark = records.content_hash(raised)[:16]
+    # The same in every run of this very turn; raised twice it is two events.
+    moment = wait.at.isoformat() if wait.at else None
+    mark = records.content_hash([raised, moment])[:16]
     incident = Incident(
         instance=instance,
         key=f"{instance}/decision-{mark}",

@@ -70,8 +70,20 @@ class Engine:
         """What the engine knows of an instance; `None` when it knows nothing.
 
         Raises:
+            EngineConfused: it cannot read what it keeps, and not only for a moment.
             EngineUnavailable: it did not say.
         """
+        for again in (True, True, False):
+            try:
+                return await self._state(id)
+            except EngineConfused:
+                # Now and then a read is torn by a write beside it; the next one is whole.
+                if not again:
+                    raise
+            await asyncio.sleep(POLL)
+        return None
+
+    async def _state(self, id: str) -> State | None:
         async with _deadline(f"state of {id}"):
             state = await self._client.get_workflow_state(id)
         if state is None:

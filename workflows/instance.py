@@ -114,6 +114,7 @@ class Instance:
                     token=token,
                     final=timer.is_complete,
                     raised=raised,
+                    at=self.turn_time(),
                 )
             )
             if taken.event or taken.expired:

@@ -94,6 +94,7 @@ class Wait(Message):
     due: datetime | None = None
     final: bool = False
     raised: Any = None
+    at: datetime | None = Field(default=None, description="when it was raised, in workflow time")
 
 
 class Taken(Message):

@@ -208,6 +208,23 @@ class TestEvents:
 
         return until(found, 20, f"{count} refusals in the trail")
 
+    def test_a_decision_that_is_refused_is_refused_again(
+        self, shop: Shop, office: Shop, stack: Stack
+    ) -> None:
+        """Signed well, by somebody who may no longer decide alone, and raised twice."""
+        id = office.start(request(some_id("twice"), escalate_after=1), "/approvals")
+        until(lambda: "notify_director/1" in effect_keys(shop, id), 20, "the escalation")
+        shop.wait(id, waiting_for="approval_received")
+        signed = self.sign(stack, id)
+        for count in (1, 2):
+            self.raise_(stack, signed)
+            self.refused(shop, id, count)
+        assert shop.look(id)["status"] == "WAITING"
+        alerts = [one for one in interventions(shop, id) if one["kind"] == "forged"]
+        assert len(alerts) == 2
+        self.raise_(stack, self.sign(stack, id, "--approver", "d-1", "--role", "director"))
+        assert shop.ended(id) == "APPROVED"
+
     def test_signed_counts_and_nothing_else(self, shop: Shop, office: Shop, stack: Stack) -> None:
         id, other = (office.start(request(some_id("cli")), "/approvals") for _ in range(2))
         for one in (id, other):

@@ -98,12 +98,20 @@ def alerts(shop: Shop, id: str) -> list[str]:
     return [key for key in keys if "/incident/" in key]
 
 
+def engine_name(stack: Stack, id: str) -> str:
+    with closing(sqlite3.connect(stack.settings.data_dir / "app.db", timeout=30)) as books:
+        row = books.execute("SELECT engine_id FROM records WHERE id = ?", (id,)).fetchone()
+    return str(row[0]) if row else id
+
+
 def size(stack: Stack, id: str) -> tuple[int, int, int]:
     """Events of the history, bytes in the engine's store, bytes of our own rows but incidents."""
     folder = stack.settings.data_dir
+    # The engine's name for it: not the id once the ladder had to leave a burnt name behind.
+    name = engine_name(stack, id)
     with closing(sqlite3.connect(folder / "state.db", timeout=30)) as engine:
-        events, _ = engine.execute(ROWS, (id, "%||history-%")).fetchone()
-        _, stored = engine.execute(ROWS, (id, "%")).fetchone()
+        events, _ = engine.execute(ROWS, (name, "%||history-%")).fetchone()
+        _, stored = engine.execute(ROWS, (name, "%")).fetchone()
     ours = 0
     with closing(sqlite3.connect(folder / "app.db", timeout=30)) as books:
         for table, column in [
@@ -156,13 +164,16 @@ def test_the_alerts_of_the_script_and_no_growth_whatever_is_killed(
     generations = service.generation(id)
     attempts = [a for a in shop.ledger(id)["attempts"] if "/incident/" in a["key"]]
     print(
-        f"\n{generations} generations in {time.monotonic() - started:.0f} s, killed {killed}; "
+        f"\n{engine_name(stack, id)}: {generations} generations, "
+        f"{time.monotonic() - started:.0f} s, killed {killed}; "
         f"(events, bytes in the engine, bytes of ours) at 20: {young}, at the end: {old}; "
         f"{len(alerts(shop, id))} alerts in {len(attempts)} requests"
     )
     assert alerts(shop, id) == scripted(id, generations)
     assert len(killed) == (GENERATIONS - 1) // KILL_EVERY
+    assert young[0] > 5, "the history was looked for in the wrong place"
     for before, after in zip(young, old, strict=True):
+        assert after > before / 2, "what was measured is not the running instance"
         assert after <= before * 1.1
     items = shop.http.get(f"{shop.url}/monitors/{id}/incidents?limit=200").json()["items"]
     assert [item["n"] for item in items] == list(range(1, len(items) + 1))
