@@ -70,7 +70,7 @@ def _signed_command(settings: Settings, given: argparse.Namespace) -> str:
     )
     signed = unsigned.model_copy(update={"signature": unsigned.expected(key, given.id)})
     return (
-        f"dapr workflow raise-event {given.id}/{EVENT} --app-id steadfast "
+        f"dapr workflow raise-event {given.id}/{EVENT} --app-id {settings.app_id} "
         f"--input {shlex.quote(signed.model_dump_json())}"
     )
 

@@ -30,6 +30,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="STEADFAST_")
 
+    app_id: str = "steadfast"
     host: str = "127.0.0.1"
     port: int = 8000
     public_url: str = Field(default="", description="where links lead; empty: host and port")

@@ -199,6 +199,7 @@ def app_environment(
         "DAPR_HTTP_PORT": str(sidecar.http),
         "DAPR_GRPC_PORT": str(sidecar.grpc),
         "DAPR_API_TOKEN": secrets.dapr_api_token,
+        "STEADFAST_APP_ID": settings.app_id,
         "STEADFAST_HOST": settings.host,
         "STEADFAST_PORT": str(port),
         "STEADFAST_DATABASE_URL": settings.database_url,
