@@ -1,0 +1,119 @@
+"""Where a target runs: the same interface over plain processes and over containers.
+
+A cluster plays the supervisor that production has: what *exited* is started again, what is merely
+stopped is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from conformance.contract import Target
+
+Victim = Literal["app", "daprd", "scheduler", "placement", "store"]
+VICTIMS: tuple[Victim, ...] = ("app", "daprd", "scheduler", "placement", "store")
+State = Literal["running", "paused", "exited"]
+Link = Literal[
+    "app-witness", "app-store", "app-sidecar", "daprd-store", "daprd-scheduler", "daprd-placement"
+]
+LINKS_OF: Mapping[str, tuple[Link, ...]] = {
+    "app": ("app-witness", "app-store", "app-sidecar"),
+    "daprd": ("daprd-store", "daprd-scheduler", "daprd-placement", "app-sidecar"),
+    "scheduler": ("daprd-scheduler",),
+    "placement": ("daprd-placement",),
+    "store": ("app-store", "daprd-store"),
+    "witness": ("app-witness",),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a cluster is made. `source` replaces the target's own folder: a mutated copy of it.
+
+    Without `gated` the application speaks to its sidecar directly. `work` is a folder of this run.
+    """
+
+    target: Target
+    work: Path
+    store: str = "postgres"
+    gated: bool = True
+    source: Path | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+class ClusterError(Exception):
+    """A cluster that could not be had or does not obey; the message says what is missing."""
+
+
+class Cluster(Protocol):
+    """A running target with everything around it. Calls block, and each has a deadline.
+
+    `gate` is the control of the sidecar gate, `witness` the witness's own address; `app` and
+    `sidecar` are addresses at which the suite reaches them, `values` what requests may name.
+    """
+
+    name: str
+    app: str
+    sidecar: str
+    witness: str
+    gate: str
+    values: Mapping[str, str]
+
+    def start(self, timeout: float = 120) -> None:
+        """Starts everything; returns when the worker is connected.
+
+        Raises:
+            ClusterError: it did not come up in time; says what did not.
+        """
+
+    def stop(self) -> None:
+        """Ends everything and removes what was made."""
+
+    def identity(self, victim: Victim) -> str:
+        """Which run of the process this is; another one after every start."""
+
+    def state(self, victim: Victim) -> State:
+        """Whether it runs, is paused, or has ended."""
+
+    def kill(self, victim: Victim) -> None:
+        """SIGKILL; returns when it is gone. It is started again at once."""
+
+    def terminate(self, victim: Victim) -> None:
+        """A graceful stop; returns when it is gone. It is started again at once."""
+
+    def pause(self, victim: Victim) -> None:
+        """Freezes it; returns when it is frozen."""
+
+    def resume(self, victim: Victim) -> None:
+        """Lets it go on."""
+
+    def cut(self, *links: Link) -> None:
+        """Breaks the connections of these links and refuses new ones.
+
+        `app-sidecar` includes the sidecar's HTTP port; its gRPC streams are cut at the gate.
+        """
+
+    def mend(self, *links: Link) -> None:
+        """Lets these links work again."""
+
+    def is_cut(self, link: Link) -> bool:
+        """Whether the link was seen not to let anything through just now."""
+
+    def wait_ready(self, *victims: Victim, timeout: float = 60) -> None:
+        """Waits until these (or all) answer again.
+
+        Raises:
+            ClusterError: they did not.
+        """
+
+    def replace_app(self, source: Path | None, env: Mapping[str, str]) -> None:
+        """Runs another copy of the application's source on the same data, from now on."""
+
+    def logs(self, victim: Victim) -> str:
+        """The end of what it printed."""
+
+    def command(self, argv: Sequence[str]) -> str:
+        """What a command prints, run in the application's environment and folder."""
