@@ -35,7 +35,10 @@ class Event:
 @_event
 @dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
-    """A run begins. `versions` are those of the runtime and of the suite's parts."""
+    """A run begins. `versions` are those of the runtime and of the suite's parts.
+
+    `promises` says each promise in words.
+    """
 
     target: str
     cluster: str
@@ -43,6 +46,7 @@ class RunStarted(Event):
     command: str
     seed: int | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    promises: dict[str, str] = field(default_factory=dict)
 
 
 @_event
@@ -67,6 +71,7 @@ class PathMeasured(Event):
     points: list[dict[str, str]]
     unstable: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    mutant: str | None = None
 
 
 @_event
@@ -211,10 +216,15 @@ def from_json(line: Mapping[str, Any]) -> Event:
 
 
 def read(file: Path) -> Iterator[Event]:
-    """The events of a log; a last line that was cut off by a kill is left out."""
-    for line in file.read_text("utf-8").splitlines():
+    """The events of a log; a last line that was cut off by a kill is left out.
+
+    Raises:
+        ValueError: a line that is no event; says which.
+    """
+    # Only a line feed ends a line: splitlines() would also break at U+2028 within a string.
+    *lines, _ = file.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
         try:
-            parsed = json.loads(line)
-        except ValueError:
-            return
-        yield from_json(parsed)
+            yield from_json(json.loads(line))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{file}:{number}: not an event: {error}") from error

@@ -76,10 +76,10 @@ class Postgres:
             raise LauncherError(HOW)
         self.port = port
         self._binaries = binaries
-        self._folder = folder.resolve()
-        self._data = self._folder / "data"
-        self._log = self._folder / "server.log"
-        self._user = _unprivileged()
+        self.folder = folder.resolve()
+        self._data = self.folder / "data"
+        self._log = self.folder / "server.log"
+        self.user = _unprivileged()
         self._process: Process | None = None
 
     @property
@@ -106,8 +106,32 @@ class Postgres:
         """
         if why := obstacle(self.port):
             raise LauncherError(f"PostgreSQL cannot have port {self.port}: {why}")
+        self.create(timeout)
+        command = self.command()
+
+        def unmet() -> str | None:
+            # After a kill, its children may hold the shared memory a moment longer: once more.
+            if self._process is None or self._process.exit_status() is not None:
+                self._process = self._spawn(command)
+            return self.unready()
+
+        try:
+            wait_until(unmet, timeout)
+        except NotReadyError as error:
+            self.kill()
+            raise NotReadyError(f"{error}; {last_lines(self._log)}") from None
+
+    def create(self, timeout: float = 30) -> None:
+        """Make new data, unless there is some; the server need not run.
+
+        Raises:
+            LauncherError: PostgreSQL refused.
+        """
         if not (self._data / "PG_VERSION").exists():
             self._create(timeout)
+
+    def command(self) -> list[str]:
+        """What runs the server, for :attr:`user` in :attr:`folder`."""
         settings = {
             "listen_addresses": LOOPBACK,
             "port": self.port,
@@ -115,21 +139,13 @@ class Postgres:
             "fsync": "on",
         }
         command = [str(self._binaries / "postgres"), "-D", str(self._data)]
-        command += [f"--{name}={value}" for name, value in settings.items()]
+        return command + [f"--{name}={value}" for name, value in settings.items()]
 
-        def unmet() -> str | None:
-            # After a kill, its children may hold the shared memory a moment longer: once more.
-            if self._process is None or self._process.exit_status() is not None:
-                self._process = self._spawn(command)
-            ready = [str(self._binaries / "pg_isready"), "-q", "-h", LOOPBACK, f"-p{self.port}"]
-            answer = subprocess.run(ready, check=False, timeout=10).returncode
-            return "PostgreSQL does not take connections" if answer else None
-
-        try:
-            wait_until(unmet, timeout)
-        except NotReadyError as error:
-            self.kill()
-            raise NotReadyError(f"{error}; {last_lines(self._log)}") from None
+    def unready(self) -> str | None:
+        """Why it cannot be used yet; None when it takes connections."""
+        ready = [str(self._binaries / "pg_isready"), "-q", "-h", LOOPBACK, f"-p{self.port}"]
+        answer = subprocess.run(ready, check=False, timeout=10).returncode
+        return "PostgreSQL does not take connections" if answer else None
 
     def stop(self) -> None:
         """A fast shutdown: clients are cut off, data is written; by force after 10 s."""
@@ -155,21 +171,21 @@ class Postgres:
         return self.url(name)
 
     def _create(self, timeout: float) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        password = self._folder / "password"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        password = self.folder / "password"
         if not password.exists():
             write_private(password, secrets.token_urlsafe(24))
-        for path in (self._folder, password):
-            os.chown(path, *self._user)
+        for path in (self.folder, password):
+            os.chown(path, *self.user)
         initdb: list[str | Path] = [self._binaries / "initdb", "-D", self._data, "-U", "postgres"]
         initdb += ["--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--no-locale"]
         self._run(initdb, timeout)
 
     def _run(self, command: list[str | Path], timeout: float, **env: str) -> None:
-        uid, gid = self._user
+        uid, gid = self.user
         done = subprocess.run(
             command,
-            cwd=self._folder,
+            cwd=self.folder,
             env={**os.environ, **env},
             capture_output=True,
             text=True,
@@ -180,20 +196,20 @@ class Postgres:
         )
         if done.returncode != 0:
             name = Path(command[0]).name
-            raise LauncherError(f"{name} failed in {self._folder}: {done.stderr.strip()}")
+            raise LauncherError(f"{name} failed in {self.folder}: {done.stderr.strip()}")
 
     def _spawn(self, command: list[str]) -> Process:
         return Process.start(
             command,
-            cwd=self._folder,
+            cwd=self.folder,
             env=os.environ,
             log=self._log,
             stop_signal=signal.SIGINT,
-            user=self._user,
+            user=self.user,
         )
 
     def _password(self) -> str:
-        return (self._folder / "password").read_text()
+        return (self.folder / "password").read_text()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,10 @@ class Service:
     """Paths that all have to answer 2xx, the last one last."""
     ready_port: int
     host: str = LOOPBACK
+    cwd: Path = ROOT
+    stop_signal: signal.Signals = signal.SIGTERM
+    user: tuple[int, int] = (-1, -1)
+    """uid and gid to become; only root can."""
 
     @property
     def kind(self) -> str:
@@ -68,7 +73,7 @@ def placement(settings: Settings, binary: Path) -> Service:
     return Service(
         name="placement",
         command=command,
-        env=_environment(settings),
+        env=environment(settings),
         ports={"port": settings.placement_port, "healthz_port": settings.placement_healthz_port},
         ready=("/healthz",),
         ready_port=settings.placement_healthz_port,
@@ -95,7 +100,7 @@ def scheduler(settings: Settings, binary: Path) -> Service:
     return Service(
         name="scheduler",
         command=command,
-        env=_environment(settings),
+        env=environment(settings),
         ports={"port": settings.scheduler_port, "healthz_port": settings.scheduler_healthz_port},
         ready=("/healthz",),
         ready_port=settings.scheduler_healthz_port,
@@ -129,7 +134,7 @@ def daprd(
     return Service(
         name=name,
         command=command,
-        env=_environment(settings, env),
+        env=environment(settings, env),
         ports={"port": ports.http, "grpc_port": ports.grpc, "metrics_port": ports.metrics},
         ready=("/v1.0/healthz/outbound",),
         ready_port=ports.http,
@@ -151,7 +156,7 @@ def downstream(
     return Service(
         name="downstream",
         command=(*(command or (sys.executable, "-m", "downstream")), *flags),
-        env=_environment(settings, {"DOWNSTREAM_WEBHOOK_SECRET": secrets.webhook_secret}),
+        env=environment(settings, {"DOWNSTREAM_WEBHOOK_SECRET": secrets.webhook_secret}),
         ports={"port": settings.downstream_port},
         ready=("/livez",),
         ready_port=settings.downstream_port,
@@ -172,7 +177,7 @@ def app(
     return Service(
         name=name,
         command=tuple(command or (sys.executable, "-m", "app")),
-        env=_environment(settings, {**given, **(env or {})}),
+        env=environment(settings, {**given, **(env or {})}),
         ports={"port": port},
         ready=("/livez", "/readyz"),
         ready_port=port,
@@ -219,8 +224,8 @@ def _flags(binary: Path, **flags: object) -> tuple[str, ...]:
     return (str(binary), *(f"--{name.replace('_', '-')}={value}" for name, value in flags.items()))
 
 
-def _environment(settings: Settings, own: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Ours, without what points at some other sidecar."""
+def environment(settings: Settings, own: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Our environment, without what points at some other sidecar."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("DAPR_")}
     direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
     direct = ",".join(filter(None, (direct, LOOPBACK, "localhost")))

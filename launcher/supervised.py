@@ -9,7 +9,6 @@ from typing import Any
 
 from launcher.process import Process, describe_exit
 from launcher.services import Service
-from launcher.settings import ROOT
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +94,14 @@ class Supervised:
         with self.log_file.open("a") as file:
             file.write(f"--- started at {datetime.now(UTC).isoformat(timespec='milliseconds')}\n")
         service = self.service
-        self._process = Process.start(service.command, cwd=ROOT, env=service.env, log=self.log_file)
+        self._process = Process.start(
+            service.command,
+            cwd=service.cwd,
+            env=service.env,
+            log=self.log_file,
+            stop_signal=service.stop_signal,
+            user=service.user,
+        )
         self._started = now
 
     def _schedule(self, now: float, how: str) -> None:

@@ -21,7 +21,8 @@ POLL = 0.2
 GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL."""
 STOP_ORDER = ("app", "daprd", "downstream", "scheduler", "placement")
-"""Each kind waits for the one before: nobody loses what it still needs to shut down."""
+"""Each kind waits for the one before: nobody loses what it still needs to shut down. What is not
+named here comes last."""
 HOPELESS = 3
 """Ends after which a first start is given up; later, everything is tried for ever."""
 
@@ -48,7 +49,8 @@ class Supervisor:
         if self._thread.is_alive():
             self._thread.join(GRACE)
         with self._lock:
-            for kind in STOP_ORDER:
+            others = {m.service.kind for m in self._members.values()} - set(STOP_ORDER)
+            for kind in (*STOP_ORDER, *sorted(others)):
                 self._stop_together([m for m in self._members.values() if m.service.kind == kind])
             self._members.clear()
         self._run_dir.remove_state()

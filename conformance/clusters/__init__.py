@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 from conformance.contract import Target
 
-Victim = Literal["app", "daprd", "scheduler", "placement", "store"]
+Victim = Literal["app", "daprd", "scheduler", "placement", "store", "witness"]
 VICTIMS: tuple[Victim, ...] = ("app", "daprd", "scheduler", "placement", "store")
 State = Literal["running", "paused", "exited"]
 Link = Literal[

@@ -1,0 +1,154 @@
+"""The command: `conformance init|check|list|run|mutants|replay|debug|report`.
+
+Exit codes: 0 everything passed, 1 a promise was broken (or a mutant not caught), 2 unknown, or the
+command could not do its work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import shlex
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from conformance import commands, contract, scenario
+from conformance.clusters import ClusterError
+from conformance.matrix import everything, matrix
+from conformance.points import PathError
+from conformance.session import CLUSTERS, Setup
+from launcher.errors import LauncherError
+
+TROUBLE = (
+    ClusterError,
+    LauncherError,
+    PathError,
+    contract.TargetError,
+    scenario.ScenarioError,
+    commands.CommandError,
+)
+BATCH = 240  # instances at once, unless told otherwise
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; returns its exit code."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(given)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    arguments.line = f"python -m conformance {shlex.join(given)}"
+    try:
+        work = arguments.run(arguments)
+        return work if isinstance(work, int) else asyncio.run(_until_told(work))
+    except TROUBLE as error:
+        print(f"conformance: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("conformance: stopped", file=sys.stderr)
+        return 130
+
+
+async def _until_told(work: Coroutine[Any, Any, int]) -> int:
+    """A SIGTERM ends a run as Ctrl-C does: everything that was started is ended."""
+    task = asyncio.create_task(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="conformance", description=__doc__)
+    commands_ = top.add_subparsers(required=True, metavar="COMMAND")
+
+    init = commands_.add_parser("init", help="write a commented target.toml to begin with")
+    init.add_argument("folder", nargs="?", type=Path, default=Path())
+    init.set_defaults(run=commands.init)
+
+    check = commands_.add_parser("check", help="try a target: every path once, without a fault")
+    _target(check)
+    check.add_argument("--paths", type=_patterns, default=("*",))
+    check.set_defaults(run=commands.check)
+
+    list_ = commands_.add_parser("list", help="paths, faults, promises and mutants")
+    _target(list_)
+    list_.set_defaults(run=commands.list_)
+
+    run = commands_.add_parser("run", help="judge: points x victims x faults")
+    _target(run)
+    run.add_argument(
+        "--faults",
+        type=faults,
+        default=everything(),
+        help="comma-separated: app:kill, daprd:cut, duplicate, outage:lost, matrix, all (default)",
+    )
+    run.add_argument("--paths", type=_patterns, default=("*",), help="patterns, comma-separated")
+    run.add_argument("--points", type=_patterns, default=("*",), help="patterns, comma-separated")
+    run.add_argument("--only", action="append", default=[], metavar="SCENARIO")
+    run.add_argument("--batch", type=_batch, default=BATCH, help="instances at once")
+    run.add_argument("--mutant", help="of the application that this mutant makes")
+    run.set_defaults(run=commands.run)
+
+    mutants = commands_.add_parser("mutants", help="the suite must fail every one of them")
+    _target(mutants)
+    mutants.add_argument("names", nargs="*", help="these only")
+    mutants.set_defaults(run=commands.mutants)
+
+    replay = commands_.add_parser("replay", help="run again what failed, from its file")
+    replay.add_argument("file", type=Path)
+    replay.add_argument("--work", type=Path, default=None)
+    replay.set_defaults(run=commands.replay)
+
+    debug = commands_.add_parser("debug", help="hold one instance at a point, and leave it there")
+    _target(debug)
+    debug.add_argument("scenario", help="path@point!victim:fault, or path@point")
+    debug.set_defaults(run=commands.debug)
+
+    report = commands_.add_parser("report", help="make the reports of a log again")
+    report.add_argument("log", type=Path)
+    report.add_argument("--folder", type=Path, default=None)
+    report.set_defaults(run=commands.report)
+    return top
+
+
+def setup_of(arguments: argparse.Namespace) -> Setup:
+    """Where and how the target of a command line is run."""
+    file: Path = arguments.target
+    work = arguments.work or file.resolve().parent / ".run" / "conformance"
+    return Setup(contract.load(file), file, arguments.cluster, arguments.store, work.resolve())
+
+
+def _target(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--target", type=Path, default=Path("target.toml"))
+    command.add_argument("--cluster", choices=CLUSTERS, default="processes")
+    command.add_argument("--store", choices=("postgres", "sqlite"), default="postgres")
+    command.add_argument("--work", type=Path, default=None, help="default: .run/conformance")
+
+
+def _patterns(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def faults(text: str) -> tuple[scenario.Fault, ...]:
+    """The faults that a comma-separated list names.
+
+    Raises:
+        ArgumentTypeError: one of them is none.
+    """
+    named = {"all": everything(), "matrix": matrix()}
+    found: list[scenario.Fault] = []
+    for part in _patterns(text):
+        try:
+            found += named.get(part) or (scenario.Fault.parse(part),)
+        except scenario.ScenarioError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+    return tuple(dict.fromkeys(found))
+
+
+def _batch(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 5000:
+        raise argparse.ArgumentTypeError("a number from 1 to 5000")
+    return int(text)

@@ -1,0 +1,424 @@
+"""A cluster of plain processes on loopback: no Docker needed, for a developer's inner loop."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from conformance.clusters import ClusterError, Link, Options, State, Victim
+from conformance.clusters.links import Links
+from conformance.clusters.ready import unready_worker
+from conformance.contract import Value, environment, fill, make_secrets
+from launcher import services
+from launcher.errors import LauncherError, NotReadyError
+from launcher.files import last_lines
+from launcher.net import LOOPBACK, free_ports, wait_until
+from launcher.postgres import Postgres, ensure_installed
+from launcher.rundir import RunDir
+from launcher.runtime import CORE, find_or_build
+from launcher.services import Service
+from launcher.settings import ROOT, Secrets, Settings
+from launcher.supervisor import Supervisor
+
+GONE = 10.0  # seconds for a process to end or to stop
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched(Service):
+    """A service that is not asked over HTTP whether it is ready."""
+
+    probe: Callable[[], str | None] = lambda: None
+
+    def unready(self) -> str | None:
+        return self.probe()
+
+
+class Processes:
+    """Implements `Cluster` on the launcher's supervisor."""
+
+    name = "processes"
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._target = options.target
+        self._source = options.source or options.target.folder
+        self._app_env: Mapping[str, str] = options.env
+        self.values: Mapping[str, str] = {}
+        self._run_dir = RunDir(options.work)
+        self._logs = options.work / "logs"
+        self._data = options.work / "data"
+        self._supervisor = Supervisor(self._run_dir, self._logs)
+        self._links: Links | None = None
+        self._store: Postgres | None = None
+
+    def start(self, timeout: float = 120) -> None:
+        """Starts everything; returns when the worker is connected."""
+        try:
+            self._binaries = find_or_build((*CORE, "toxiproxy"))
+            self._run_dir.acquire()
+            self._run_dir.end_leftovers()
+            # What a run keeps is its log; the data of the one before would be judged again.
+            shutil.rmtree(self._data, ignore_errors=True)
+            shutil.rmtree(self._logs, ignore_errors=True)
+            self._data.mkdir(parents=True)
+            self._start(timeout)
+        except (LauncherError, NotReadyError) as error:
+            self.stop()
+            raise ClusterError(str(error)) from error
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Ends everything; logs stay."""
+        try:
+            self._supervisor.stop()
+        finally:
+            if self._links:
+                self._links.close()
+                self._links = None
+            self._run_dir.release()
+
+    def identity(self, victim: Victim) -> str:
+        """The number of its process."""
+        running = self._supervisor.member(victim).running
+        return f"pid {running.pid}" if running else "no process"
+
+    def state(self, victim: Victim) -> State:
+        """Whether it runs, is paused, or has ended."""
+        running = self._supervisor.member(victim).running
+        if running is None:
+            return "exited"
+        return "paused" if _stopped(running.pid) else "running"
+
+    def kill(self, victim: Victim) -> None:
+        """SIGKILL; returns when it is gone."""
+        if self._supervisor.member(victim).kill(signal.SIGKILL) is None:
+            raise ClusterError(f"{victim} is down already")
+
+    def terminate(self, victim: Victim) -> None:
+        """A graceful stop; returns when it is gone."""
+        member = self._supervisor.member(victim)
+        running = member.running
+        if running is None:
+            raise ClusterError(f"{victim} is down already")
+        running.send(member.service.stop_signal)
+        try:
+            running.wait(3 * GONE)
+        except NotReadyError as error:
+            raise ClusterError(f"{victim} does not stop: {error}") from error
+
+    def pause(self, victim: Victim) -> None:
+        """SIGSTOP to it and its children; returns when they have stopped."""
+        pid = self._pid(victim)
+        family = [pid, *_descendants(pid)]
+        for each in family:
+            _send(each, signal.SIGSTOP)
+        self._await(
+            lambda: None if all(map(_stopped, family)) else f"{victim} is not stopped", GONE
+        )
+
+    def resume(self, victim: Victim) -> None:
+        """SIGCONT to it and its children."""
+        pid = self._pid(victim)
+        for each in (pid, *_descendants(pid)):
+            _send(each, signal.SIGCONT)
+
+    def cut(self, *links: Link) -> None:
+        """Breaks these links."""
+        for link in self._existing(links):
+            self._proxies.set(link, enabled=False)
+
+    def mend(self, *links: Link) -> None:
+        """Lets these links work again."""
+        for link in self._existing(links):
+            self._proxies.set(link, enabled=True)
+
+    def is_cut(self, link: Link) -> bool:
+        """Whether a connection over the link is refused just now."""
+        return all(self._proxies.is_cut(each) for each in self._existing((link,)))
+
+    def wait_ready(self, *victims: Victim, timeout: float = 60) -> None:
+        """Waits until these, or all, answer."""
+        names = victims or [member.service.name for member in self._supervisor.members()]
+        deadline = time.monotonic() + timeout
+        for name in names:
+            member = self._supervisor.member(name)
+            self._await(member.service.unready, max(0.1, deadline - time.monotonic()))
+
+    def replace_app(self, source: Path | None, env: Mapping[str, str]) -> None:
+        """Runs another copy of the application's source from now on."""
+        self._supervisor.remove("app")
+        self._source, self._app_env = source or self._target.folder, env
+        self._supervisor.add(self._app())
+        self.wait_ready("app")
+
+    def logs(self, victim: Victim) -> str:
+        """The end of what it printed."""
+        return last_lines(self._supervisor.member(victim).log_file)
+
+    def command(self, argv: Sequence[str]) -> str:
+        """What a command prints, run in the application's environment and folder."""
+        done = subprocess.run(
+            fill(list(argv), self._placeholders),
+            cwd=self._source,
+            env={**services.environment(self._settings), **self._environment()},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        if done.returncode != 0:
+            raise ClusterError(f"{' '.join(argv)}: {done.stderr.strip()[-500:]}")
+        return done.stdout.strip()
+
+    def _start(self, timeout: float) -> None:
+        self._settings = settings = Settings.ephemeral(
+            self._options.work, app_id=self._target.app_id
+        )
+        ports = free_ports(10)
+        self._gate_grpc, self._gate_control, toxiproxy, store_port, *free = ports
+        names = ("app-witness", "app-store", "daprd-store", "daprd-scheduler", "daprd-placement")
+        self._through: dict[str, int] = dict(zip((*names, "app-sidecar"), free, strict=True))
+        self._secrets = Secrets.of(self._options.work)
+        if self._options.store == "postgres":
+            ensure_installed()
+            self._store = Postgres(_fresh_store_folder(self._options.work), store_port)
+            self._store.create()
+        self._addresses(settings)
+        self._supervisor = Supervisor(self._run_dir, self._logs)
+        proxy = self._toxiproxy(toxiproxy)
+        self._supervisor.start(proxy)
+        self._await(proxy.unready, 10)
+        self._make_links(f"http://{LOOPBACK}:{toxiproxy}", store_port)
+        self._supervisor.add(*self._base(store_port))
+        self._await_first(timeout)
+        self._supervisor.add(self._app())
+        self._await_first(timeout)
+        self.values = {**self._placeholders, **self._own_values()}
+
+    def _addresses(self, settings: Settings) -> None:
+        self.app = f"http://{LOOPBACK}:{settings.port}"
+        self.sidecar = f"http://{LOOPBACK}:{settings.dapr_http_port}"
+        self.witness = f"http://{LOOPBACK}:{settings.downstream_port}"
+        self.gate = f"http://{LOOPBACK}:{self._gate_control}" if self._options.gated else ""
+        grpc = self._gate_grpc if self._options.gated else settings.dapr_grpc_port
+        self._placeholders = {
+            "python": sys.executable,
+            "host": LOOPBACK,
+            "port": str(settings.port),
+            "data": str(self._data),
+            "app": self.app,
+            "sidecar": self.sidecar,
+            "witness": f"http://{LOOPBACK}:{self._through['app-witness']}",
+            "witness_direct": self.witness,
+            "sidecar_host": LOOPBACK,
+            "sidecar_http_host": LOOPBACK,
+            "sidecar_http_port": str(self._through["app-sidecar"]),
+            "sidecar_grpc_port": str(grpc),
+            "api_token": self._secrets.dapr_api_token,
+            "webhook_secret": self._secrets.webhook_secret,
+            **make_secrets(self._target),
+        }
+        if self._store:
+            self._placeholders["postgres"] = self._database("app-store")
+
+    def _database(self, link: str) -> str:
+        if self._store is None:
+            raise ClusterError("there is no PostgreSQL in this cluster")
+        login = self._store.url().partition("://")[2].partition("@")[0]
+        return f"{login}@{LOOPBACK}:{self._through[link]}/postgres"
+
+    def _base(self, store_port: int) -> list[Service]:
+        settings = self._settings
+        # The sidecar reaches everybody through links; the others listen where they always do.
+        linked = settings.model_copy(
+            update={
+                "placement_port": self._through["daprd-placement"],
+                "scheduler_port": self._through["daprd-scheduler"],
+                "store": self._options.store,
+                "postgres_url": (
+                    f"postgresql://{self._database('daprd-store')}" if self._store else None
+                ),
+            }
+        )
+        scheduler = services.scheduler(settings, self._binaries["scheduler"])
+        # The scheduler tells sidecars where it is; without this they would find a way around.
+        told = f"--override-broadcast-host-port={LOOPBACK}:{self._through['daprd-scheduler']}"
+        base = [
+            services.placement(settings, self._binaries["placement"]),
+            replace(scheduler, command=(*scheduler.command, told)),
+            services.daprd(
+                linked,
+                self._secrets,
+                self._binaries["daprd"],
+                "daprd",
+                services.sidecar_ports(settings),
+            ),
+            self._witness(),
+        ]
+        if self._options.gated:
+            base.append(self._gates())
+        if self._store:
+            base.append(self._postgres(self._store, store_port))
+        return base
+
+    def _make_links(self, api: str, store_port: int) -> None:
+        self._links = Links(api)
+        settings = self._settings
+        upstreams = {
+            "app-witness": settings.downstream_port,
+            "app-sidecar": settings.dapr_http_port,
+            "daprd-scheduler": settings.scheduler_port,
+            "daprd-placement": settings.placement_port,
+        }
+        if self._store:
+            upstreams |= {"app-store": store_port, "daprd-store": store_port}
+        for name, port in upstreams.items():
+            through = self._through[name]
+            listen, upstream = f"{LOOPBACK}:{through}", f"{LOOPBACK}:{port}"
+            self._links.make(name, listen, upstream, (LOOPBACK, through))
+
+    @property
+    def _proxies(self) -> Links:
+        if self._links is None:
+            raise ClusterError("the cluster is not running")
+        return self._links
+
+    def _existing(self, links: Sequence[Link]) -> list[Link]:
+        return [each for each in links if self._store or not each.endswith("-store")]
+
+    def _toxiproxy(self, port: int) -> Service:
+        command = (str(self._binaries["toxiproxy"]), "-host", LOOPBACK, "-port", str(port))
+        env = services.environment(self._settings)
+        return Service("toxiproxy", command, env, {"port": port}, ("/version",), port)
+
+    def _gates(self) -> Service:
+        listen, control = (f"{LOOPBACK}:{p}" for p in (self._gate_grpc, self._gate_control))
+        upstream = f"{LOOPBACK}:{self._settings.dapr_grpc_port}"
+        flags = ("--listen", listen, "--upstream", upstream, "--control", control)
+        return Service(
+            "gates",
+            (sys.executable, "-m", "conformance.gates", *flags),
+            services.environment(self._settings),
+            {"port": self._gate_control},
+            ("/livez",),
+            self._gate_control,
+        )
+
+    def _witness(self) -> Service:
+        given = services.downstream(self._settings, self._secrets)
+        config = str((self._target.folder / self._target.witness.config).resolve())
+        default = str(ROOT / "downstream" / "providers.toml")
+        command = tuple(config if part == default else part for part in given.command)
+        return replace(given, command=command)
+
+    def _postgres(self, store: Postgres, port: int) -> Service:
+        env = services.environment(self._settings)
+        return _Watched(
+            "store",
+            # A SIGKILL loses nothing that was written to the kernel; fsync is for a loss of power.
+            (*store.command(), "--fsync=off", "--max_connections=300"),
+            env,
+            {"port": port},
+            (),
+            port,
+            cwd=store.folder,
+            stop_signal=signal.SIGINT,
+            user=store.user,
+            probe=store.unready,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        return environment(self._target, self._options.store, self._app_env, self._placeholders)
+
+    def _app(self) -> Service:
+        command = tuple(fill(list(self._target.app.command), self._placeholders))
+        env = {**services.environment(self._settings), **self._environment()}
+        port = self._settings.port
+        common: dict[str, Any] = {"env": env, "ports": {"port": port}, "cwd": self._source}
+        return _Watched(
+            "app",
+            command,
+            ready=(),
+            ready_port=port,
+            probe=self._unready_app,
+            **common,
+        )
+
+    def _unready_app(self) -> str | None:
+        return unready_worker(
+            self.app, self._target.app.ready, self.sidecar, self._secrets.dapr_api_token
+        )
+
+    def _own_values(self) -> dict[str, str]:
+        return {
+            name: self.command(value.command) if isinstance(value, Value) else value
+            for name, value in self._target.values.items()
+        }
+
+    def _pid(self, victim: Victim) -> int:
+        running = self._supervisor.member(victim).running
+        if running is None:
+            raise ClusterError(f"{victim} is down")
+        return running.pid
+
+    def _await_first(self, timeout: float) -> None:
+        self._supervisor.await_first_start(timeout)
+
+    def _await(self, unmet: Callable[[], str | None], timeout: float) -> None:
+        try:
+            wait_until(unmet, timeout)
+        except NotReadyError as error:
+            raise ClusterError(str(error)) from error
+
+
+def _fresh_store_folder(work: Path) -> Path:
+    # Below the system's temporary folder, which the server's own user can reach; named after the
+    # run's folder, so that the next run finds and removes what a killed one has left.
+    name = hashlib.sha256(str(work.resolve()).encode()).hexdigest()[:12]
+    parent = Path(tempfile.gettempdir()) / f"steadfast-conformance-{name}"
+    shutil.rmtree(parent, ignore_errors=True)
+    parent.mkdir(mode=0o711)
+    return parent / "server"
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _stopped(pid: int) -> bool:
+    return _stat(pid)[:1] in ("T", "t", "")
+
+
+def _stat(pid: int) -> str:
+    """State and parent of a process, as /proc tells them; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _descendants(pid: int) -> list[int]:
+    parents: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        fields = _stat(int(folder.name)).split()
+        if len(fields) > 1:
+            parents.setdefault(int(fields[1]), []).append(int(folder.name))
+    found, todo = [], [pid]
+    while todo:
+        children = parents.get(todo.pop(), [])
+        found += children
+        todo += children
+    return found

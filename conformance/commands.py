@@ -1,0 +1,331 @@
+"""What the commands do; `cli` has their arguments."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from conformance import cli, matrix, promises
+from conformance import mutants as known_mutants
+from conformance import report as reports
+from conformance.aims import aim
+from conformance.contract import WorkflowPath
+from conformance.crowd import Crowd, Member
+from conformance.events import Event, Judged, MutantJudged, PathMeasured
+from conformance.matrix import Choice, Score, hurried
+from conformance.mutants import Mutant
+from conformance.points import Course
+from conformance.report.terminal import Terminal
+from conformance.scenario import NOTHING, Fault, Point, Scenario, parse
+from conformance.session import Session, Setup, ended, opened
+
+TEMPLATE = Path(__file__).with_name("template")
+HURRY = 20.0  # seconds that a mutant has to settle: most of those that do not never will
+HOLD_DEADLINE = 60.0  # seconds until an instance to be debugged is at its point
+
+
+class CommandError(Exception):
+    """A command that cannot do what it is told; the message says why."""
+
+
+def init(arguments: argparse.Namespace) -> int:
+    """Writes the commented files that a target begins with; overwrites nothing."""
+    folder: Path = arguments.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    files = sorted(file for file in TEMPLATE.iterdir() if file.suffix == ".toml")
+    if taken := [str(folder / file.name) for file in files if (folder / file.name).exists()]:
+        raise CommandError(f"there already: {', '.join(taken)}")
+    for file in files:
+        shutil.copyfile(file, folder / file.name)
+        print(f"wrote {folder / file.name}")
+    print(f"next: fill it in, then python -m conformance check --target {folder / 'target.toml'}")
+    return 0
+
+
+async def check(arguments: argparse.Namespace) -> int:
+    """Takes every path without a fault, and says what is missing."""
+    setup = cli.setup_of(arguments)
+    paths = _chosen_paths(setup, arguments.paths)
+
+    def tell(event: Event) -> None:
+        if isinstance(event, PathMeasured):
+            gone = f", {len(event.unstable)} not always crossed" if event.unstable else ""
+            print(f"  {event.path}: {len(event.points)} points{gone}", flush=True)
+
+    print(f"starting {setup.target.name} on {setup.cluster} with {setup.store}", flush=True)
+    async with opened(setup, tell, command=arguments.line) as session:
+        print(f"it is up; taking {len(paths)} paths", flush=True)
+        courses = await session.measure(paths)
+    points = sum(len(course.points) for course in courses)
+    print(f"all {len(courses)} paths end as declared; they cross {points} points")
+    return 0
+
+
+def list_(arguments: argparse.Namespace) -> int:
+    """Prints what there is."""
+    setup = cli.setup_of(arguments)
+    print("paths")
+    for path in setup.target.paths():
+        endings = " or ".join(ending.outcome for ending in path.endings)
+        print(f"  {path.name:44} {endings:22} {path.summary}".rstrip())
+    print("faults")
+    for fault in matrix.everything():
+        print(f"  {fault}")
+    print("promises")
+    for name in promises.PROMISES:
+        print(f"  {name:18} {promises.text(name).splitlines()[0]}")
+    print("mutants")
+    for mutant in known_mutants.load():
+        print(f"  {mutant.name:28} {mutant.promise:16} {mutant.summary}")
+    return 0
+
+
+async def run(arguments: argparse.Namespace) -> int:
+    """Judges what was chosen."""
+    only = frozenset(arguments.only)
+    faults = arguments.faults
+    paths: tuple[str, ...] = arguments.paths
+    if only:
+        parsed = [parse(text) for text in only]
+        faults = tuple(dict.fromkeys(fault for _, _, fault in parsed))
+        paths = tuple(dict.fromkeys(path for path, _, _ in parsed))
+    choice = Choice(faults=faults, paths=paths, points=arguments.points, only=only)
+    return await judge(
+        cli.setup_of(arguments), choice, arguments.batch, arguments.line, arguments.mutant
+    )
+
+
+async def judge(
+    setup: Setup, choice: Choice, batch: int, line: str, mutant_name: str | None = None
+) -> int:
+    """A whole run with its reports; returns the exit code."""
+    paths = _chosen_paths(setup, choice.paths)
+    mutant = _mutant(mutant_name) if mutant_name else None
+    log = None
+    try:
+        async with opened(setup, Terminal(), command=line) as session:
+            log = session.folder / "log.jsonl"
+            courses = await session.measure(paths)
+            chosen = choice.scenarios(courses)
+            if not chosen:
+                raise CommandError("nothing was chosen: no path has such a point with such a fault")
+            if mutant:
+                await _become(session, mutant)
+                paths = hurried(paths, HURRY)
+            bench = session.bench(mutant.name if mutant else None)
+            score = await matrix.run(bench, chosen, paths, batch)
+            session.emit(ended(score))
+    finally:
+        _report(log)
+    return score.exit
+
+
+async def mutants(arguments: argparse.Namespace) -> int:
+    """Every mutant at its own points, and the unmutated application at all of them."""
+    setup = cli.setup_of(arguments)
+    every = known_mutants.load()
+    if unknown := set(arguments.names) - {mutant.name for mutant in every}:
+        raise CommandError(f"there is no mutant {', '.join(sorted(unknown))}")
+    chosen = [mutant for mutant in every if mutant.name in (arguments.names or [mutant.name])]
+    log = None
+    try:
+        async with opened(setup, Terminal(), command=arguments.line) as session:
+            log = session.folder / "log.jsonl"
+            healthy, missed = await judge_mutants(session, chosen)
+            exit_code = healthy.exit or (1 if missed else 0)
+            session.emit(replace(ended(healthy), exit=exit_code))
+    finally:
+        _report(log)
+    return exit_code
+
+
+async def judge_mutants(
+    session: Session, chosen: Sequence[Mutant]
+) -> tuple[Score, list[MutantJudged]]:
+    """The score of the unmutated application, and the mutants that were not caught.
+
+    Raises:
+        CommandError: a mutant names a point that its path does not cross.
+    """
+    names = {name for mutant in chosen for name in mutant.paths}
+    paths = [path for path in session.setup.target.paths() if path.name in names]
+    courses = await session.measure(paths)
+    plans = {mutant.name: _scenarios(mutant, courses) for mutant in chosen}
+    all_of_them: dict[Fault, dict[str, Scenario]] = {}
+    for plan in plans.values():
+        for fault, scenarios in plan.items():
+            all_of_them.setdefault(fault, {}).update({str(each): each for each in scenarios})
+    healthy = await matrix.run(
+        session.bench(),
+        {fault: list(each.values()) for fault, each in all_of_them.items()},
+        paths,
+        cli.BATCH,
+    )
+    missed = []
+    for mutant in chosen:
+        verdict = await _judge_mutant(session, mutant, plans[mutant.name], paths)
+        session.emit(verdict)
+        if not verdict.caught:
+            missed.append(verdict)
+    return healthy, missed
+
+
+async def _judge_mutant(
+    session: Session,
+    mutant: Mutant,
+    plan: Mapping[Fault, list[Scenario]],
+    paths: Sequence[WorkflowPath],
+) -> MutantJudged:
+    await _become(session, mutant)
+    bench = session.bench(mutant.name)
+    score = await matrix.run(bench, plan, hurried(paths, HURRY), cli.BATCH)
+    await asyncio.to_thread(session.cluster.replace_app, None, {})
+    broken: dict[str, int] = {}
+    for judged in score.judged:
+        for promise in judged.broken:
+            broken[promise] = broken.get(promise, 0) + 1
+    caught = mutant.promise in broken
+    return MutantJudged(
+        mutant=mutant.name,
+        summary=mutant.summary,
+        promise=mutant.promise,
+        caught=caught,
+        broken=broken,
+        scenarios=len(score.judged),
+        reason="" if caught else _why_missed(score.judged),
+    )
+
+
+def _why_missed(judged: Sequence[Judged]) -> str:
+    unknown = [each.reason for each in judged if each.verdict == "unknown"]
+    return unknown[0] if unknown else "every promise held"
+
+
+async def _become(session: Session, mutant: Mutant) -> None:
+    target = session.setup.target
+    into = session.folder / "mutants" / mutant.name
+    known_mutants.apply(mutant, target.folder, target.app.source, into)
+    await asyncio.to_thread(session.cluster.replace_app, into, {})
+
+
+def _scenarios(mutant: Mutant, courses: Sequence[Course]) -> Mapping[Fault, list[Scenario]]:
+    choice = Choice(
+        faults=tuple(Fault.parse(text) for text in mutant.faults),
+        paths=mutant.paths,
+        points=mutant.points,
+    )
+    chosen = choice.scenarios(courses)
+    if missing := [str(fault) for fault in choice.faults if fault not in chosen]:
+        where = f"{', '.join(mutant.points)} on {', '.join(mutant.paths)}"
+        raise CommandError(f"{mutant.name}: no such point for {', '.join(missing)}: {where}")
+    return chosen
+
+
+def _mutant(name: str) -> Mutant:
+    for mutant in known_mutants.load():
+        if mutant.name == name:
+            return mutant
+    raise CommandError(f"there is no mutant {name}")
+
+
+async def replay(arguments: argparse.Namespace) -> int:
+    """Runs again what a file of a failure says."""
+    try:
+        kept: dict[str, Any] = json.loads(arguments.file.read_text("utf-8"))
+        only = frozenset(kept["scenarios"])
+        file, cluster, store = Path(kept["target"]), kept["cluster"], kept["store"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CommandError(f"{arguments.file} is no file of a failure: {error}") from error
+    names = argparse.Namespace(target=file, cluster=cluster, store=store, work=arguments.work)
+    parsed = [parse(text) for text in only]
+    choice = Choice(
+        faults=tuple(dict.fromkeys(fault for _, _, fault in parsed)),
+        paths=tuple(dict.fromkeys(path for path, _, _ in parsed)),
+        only=only,
+    )
+    return await judge(cli.setup_of(names), choice, cli.BATCH, arguments.line, kept.get("mutant"))
+
+
+async def debug(arguments: argparse.Namespace) -> int:
+    """Holds one instance at its point until Enter is pressed; the fault is the reader's."""
+    text = arguments.scenario
+    path_name, point_name, _ = parse(text if "!" in text else f"{text}!none")
+    setup = cli.setup_of(arguments)
+    paths = _chosen_paths(setup, (path_name,))
+    async with opened(setup, command=arguments.line) as session:
+        courses = await session.measure(paths)
+        point = _point(courses[0], point_name)
+        member = Member(f"{session.tag}-debug", paths[0])
+        rules = aim(Scenario(path_name, point, Fault("app", "kill")), member)
+        await session.gate.rules(rules.gate)
+        await session.witness.script(rules.witness)
+        values, gate, witness = session.cluster.values, session.gate, session.witness
+        async with Crowd([member], values, gate, witness) as crowd:
+            crowd.start()
+            await _until_held(session, member, point)
+            _show(session, member, point)
+            await asyncio.to_thread(input, "Enter lets it go on ")
+            await gate.release(dispatch="pass", completion="pass", request="pass")
+            await witness.release()
+            await crowd.settle(asyncio.get_running_loop().time() + paths[0].settles)
+        print(f"{member.id} ended as {member.outcome}" if member.ended else "it has not ended")
+    return 0 if member.ended else 1
+
+
+async def _until_held(session: Session, member: Member, point: Point) -> None:
+    async with asyncio.timeout(HOLD_DEADLINE):
+        while member.seen.held != point.name:
+            if point.at_witness and await session.witness.held():
+                return
+            if point.boundary == "acknowledged" and member.seen.ended:
+                return
+            await asyncio.sleep(0.1)
+
+
+def _show(session: Session, member: Member, point: Point) -> None:
+    cluster = session.cluster
+    print(f"{member.id} is held at {point.name} ({point.label})")
+    for name in ("app", "sidecar", "witness", "gate"):
+        print(f"  {name:8} {getattr(cluster, name)}")
+    print(f"  ledger   {cluster.witness}/ledger?instance={member.id}")
+    for victim in ("app", "daprd", "scheduler", "placement"):
+        print(f"  {victim:10} {cluster.identity(victim)}")
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Makes the reports of a log again."""
+    log: Path = arguments.log
+    if not log.is_file():
+        raise CommandError(f"there is no log {log}")
+    for file in reports.write(log, arguments.folder or log.parent):
+        print(file)
+    return 0
+
+
+def _point(course: Course, name: str) -> Point:
+    for point in course.points:
+        if point.name == name:
+            return point
+    some = "\n  ".join(point.name for point in course.points)
+    raise CommandError(f"{course.path.name} does not cross {name}; it crosses\n  {some}")
+
+
+def _chosen_paths(setup: Setup, patterns: Sequence[str]) -> list[WorkflowPath]:
+    choice = Choice(faults=(NOTHING,), paths=tuple(patterns))
+    found = [path for path in setup.target.paths() if matrix.any_of(path.name, choice.paths)]
+    if not found:
+        raise CommandError(f"no path is called {', '.join(patterns)}")
+    return found
+
+
+def _report(log: Path | None) -> None:
+    if log is None or not log.exists():
+        return
+    for file in reports.write(log, log.parent):
+        print(file)

@@ -1,0 +1,161 @@
+"""One fault on one process or its links, with the proof that it happened."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from conformance.client import Gate
+from conformance.clusters import LINKS_OF, Cluster, ClusterError, Victim
+from conformance.events import Listener, Note
+
+FROZEN = 3.0  # seconds that a victim is paused: its peers must notice, its leases must not end
+APART = 3.0  # seconds that links are cut
+BACK = 60.0  # seconds for a victim to answer again
+WEDGED = 20.0  # seconds without a connected worker after which the sidecar is replaced
+LET_GO = 0.5  # seconds after which a graceful stop is not made to wait for what we hold
+
+Way = Literal["pass", "drop"]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Whether a fault provably happened, and what shows it. Times are seconds since the epoch."""
+
+    proven: bool
+    text: str
+    at: float
+    healed_at: float
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What becomes of the messages that are in flight when a fault strikes."""
+
+    dispatch: Way
+    completion: Way
+    request: Way
+
+
+def fate(victim: str, kind: str) -> Fate:
+    """Messages die with the process at either end of their link; others are only late."""
+    at_the_end = victim in ("app", "daprd")
+    if at_the_end and kind in ("kill", "cut"):
+        return Fate("drop", "drop", "drop")
+    if victim == "app" and kind == "pause":
+        # The sidecar gives the paused worker up and dispatches again; what the zombie sends when
+        # it wakes up comes late, but it comes.
+        return Fate("drop", "pass", "pass")
+    if at_the_end and kind == "stop":
+        return Fate("drop", "pass", "pass")
+    return Fate("pass", "pass", "pass")
+
+
+async def strike(
+    cluster: Cluster,
+    gate: Gate | None,
+    victim: Victim,
+    kind: str,
+    let_go: Callable[[], Awaitable[None]],
+    emit: Listener,
+) -> Proof:
+    """Does it, heals it, and returns when everything answers again.
+
+    `let_go` releases what the gates hold; it is called at the moment that belongs to the fault.
+
+    Raises:
+        ClusterError: the cluster does not obey, or does not come back.
+    """
+    at = time.time()
+    match kind:
+        case "kill":
+            text = await _kill(cluster, victim)
+            await let_go()
+        case "stop":
+            text = await _stop(cluster, victim, let_go)
+        case "pause":
+            text = await _pause(cluster, gate, victim)
+            await let_go()
+        case "cut":
+            text = await _cut(cluster, gate, victim)
+            await let_go()
+        case _:
+            raise ClusterError(f"there is no fault {kind}")
+    await come_back(cluster, emit)
+    return Proof(True, text, at, time.time())
+
+
+async def come_back(cluster: Cluster, emit: Listener) -> None:
+    """Waits until everything is ready; a wedge that is not healed gets a new sidecar.
+
+    Raises:
+        ClusterError: something does not come back.
+    """
+    sidecar = cluster.identity("daprd")
+    try:
+        await asyncio.to_thread(cluster.wait_ready, timeout=WEDGED)
+    except ClusterError as error:
+        if "no worker is connected" not in str(error):
+            await asyncio.to_thread(cluster.wait_ready, timeout=BACK - WEDGED)
+            return
+        text = f"the sidecar had no worker for {WEDGED:.0f} s and got a successor"
+        emit(Note(kind="wedge", text=text))
+        await asyncio.to_thread(cluster.kill, "daprd")
+        await asyncio.to_thread(cluster.wait_ready, timeout=BACK)
+        return
+    if cluster.identity("daprd") != sidecar:
+        emit(Note(kind="wedge", text="the application asked its wedged sidecar to stop"))
+
+
+async def _kill(cluster: Cluster, victim: Victim) -> str:
+    before = cluster.identity(victim)
+    await asyncio.to_thread(cluster.kill, victim)
+    return f"SIGKILL, {before} is gone"
+
+
+async def _stop(cluster: Cluster, victim: Victim, let_go: Callable[[], Awaitable[None]]) -> str:
+    before = cluster.identity(victim)
+    stopping = asyncio.create_task(asyncio.to_thread(cluster.terminate, victim))
+    await asyncio.wait({stopping}, timeout=LET_GO)
+    await let_go()
+    await stopping
+    return f"SIGTERM, {before} has ended"
+
+
+async def _pause(cluster: Cluster, gate: Gate | None, victim: Victim) -> str:
+    await asyncio.to_thread(cluster.pause, victim)
+    began = time.monotonic()
+    try:
+        if cluster.state(victim) != "paused":
+            raise ClusterError(f"{victim} does not pause: it is {cluster.state(victim)}")
+        if victim == "app" and gate:
+            await gate.sever()
+        await asyncio.sleep(FROZEN)
+        still = cluster.state(victim)
+    finally:
+        await asyncio.to_thread(cluster.resume, victim)
+    if still != "paused":
+        raise ClusterError(f"{victim} did not stay paused: it was {still}")
+    return f"frozen for {time.monotonic() - began:.1f} s"
+
+
+async def _cut(cluster: Cluster, gate: Gate | None, victim: Victim) -> str:
+    links = LINKS_OF[victim]
+    await asyncio.to_thread(cluster.cut, *links)
+    began = time.monotonic()
+    try:
+        if "app-sidecar" in links and gate:
+            await gate.cut()
+        seen = [await asyncio.to_thread(cluster.is_cut, link) for link in links]
+        if not all(seen):
+            whole = [link for link, cut in zip(links, seen, strict=True) if not cut]
+            raise ClusterError(f"not cut: {', '.join(whole)}")
+        await asyncio.sleep(APART)
+    finally:
+        await asyncio.to_thread(cluster.mend, *links)
+        if "app-sidecar" in links and gate:
+            await gate.mend()
+    return f"{', '.join(links)} refused for {time.monotonic() - began:.1f} s"

@@ -1,0 +1,163 @@
+"""Dry runs: every path is taken a few times without any fault, and shows the points it crosses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from conformance.client import Gate, Witness
+from conformance.clusters import Cluster
+from conformance.contract import WorkflowPath
+from conformance.crowd import Crowd, Member
+from conformance.events import Listener, Note, PathMeasured
+from conformance.patterns import complete
+from conformance.scenario import Point
+
+COPIES = 3  # of each path: a point that not all of them cross is not one to aim at
+DEADLINE = 120.0  # seconds for all dry runs
+NOTHING_DECIDED = ("scripted-", "hung", "abandoned", "malformed", "invalid", "conflict")
+
+
+class PathError(Exception):
+    """A path that does not go as declared without any fault; nothing can be judged on it."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """A path and the points that it crosses, in order."""
+
+    path: WorkflowPath
+    points: tuple[Point, ...]
+    unstable: tuple[str, ...]
+
+
+async def measure(
+    cluster: Cluster, paths: Sequence[WorkflowPath], tag: str, emit: Listener
+) -> list[Course]:
+    """Finds the points of these paths.
+
+    Raises:
+        PathError: a path does not end as declared; names all that do not, and how they end.
+    """
+    gate, witness = Gate(cluster.gate), Witness(cluster.witness)
+    try:
+        return await _measure(cluster, paths, tag, emit, gate, witness)
+    finally:
+        await gate.close()
+        await witness.close()
+
+
+async def _measure(
+    cluster: Cluster,
+    paths: Sequence[WorkflowPath],
+    tag: str,
+    emit: Listener,
+    gate: Gate,
+    witness: Witness,
+) -> list[Course]:
+    began = time.monotonic()
+    await gate.clear()
+    copies = {
+        path.name: [Member(f"{tag}-dry-{n}-{copy}", path) for copy in range(COPIES)]
+        for n, path in enumerate(paths)
+    }
+    members = [member for each in copies.values() for member in each]
+    await witness.script([rule for member in members for rule in script(member)])
+    async with Crowd(members, cluster.values, gate, witness) as crowd:
+        crowd.start()
+        await crowd.settle(began + DEADLINE)
+        await crowd.last_look()
+    wrong, courses = [], []
+    for path in paths:
+        crossed = []
+        for member in copies[path.name]:
+            ledger = await witness.ledger(member.id)
+            if why := _astray(member, ledger["effects"]):
+                wrong.append(f"{path.name}: {why}")
+                break
+            crossed.append([*(await _gate_points(gate, member)), *_effects(member, ledger)])
+        else:
+            courses.append(_course(path, crossed))
+    if wrong:
+        raise PathError("\n".join(wrong))
+    for course in courses:
+        shown = [{"point": point.name, "label": point.label} for point in course.points]
+        emit(
+            PathMeasured(
+                path=course.path.name,
+                workflow=course.path.workflow,
+                points=shown,
+                unstable=list(course.unstable),
+                seconds=time.monotonic() - began,
+            )
+        )
+        if course.unstable:
+            some = ", ".join(course.unstable[:5])
+            text = f"{course.path.name}: {len(course.unstable)} points not always crossed: {some}"
+            emit(Note(kind="unstable", text=text))
+    await gate.clear()
+    await witness.clear()
+    return courses
+
+
+def script(member: Member) -> list[dict[str, object]]:
+    """The rules of the witness that make an instance take its path."""
+    rules = []
+    for rule in member.path.script:
+        match = {**rule.get("match", {}), "instance": member.id}
+        if "key" in match:
+            match["key"] = match["key"].replace("{id}", member.id)
+        rules.append({**rule, "match": match})
+    return rules
+
+
+def _astray(member: Member, effects: list[dict[str, object]]) -> str | None:
+    found = [str(effect["operation"]) for effect in effects]
+    if member.failure and not member.ended:
+        return f"{member.failure} (effects so far: {', '.join(found) or 'none'})"
+    if not member.ended:
+        return f"not ended after {DEADLINE:.0f} s; look {member.look}; effects {found}"
+    for ending in member.path.endings:
+        if ending.outcome == member.outcome and complete(ending, effects):
+            if len(effects) == len(ending.effects):
+                return None
+            return f"ends as {member.outcome} with more effects than declared: {found}"
+    return f"ends as {member.outcome} with {found}, which is not declared"
+
+
+async def _gate_points(gate: Gate, member: Member) -> list[Point]:
+    return [Point(row["point"], row["label"]) for row in await gate.points(member.id)]
+
+
+def _effects(member: Member, ledger: dict[str, list[dict[str, object]]]) -> list[Point]:
+    """Before and after each effect: the n-th distinct key of each operation."""
+    keys: dict[str, list[str]] = {}
+    points = []
+    for attempt in ledger["attempts"]:
+        operation, key, result = (str(attempt[name]) for name in ("operation", "key", "result"))
+        known = keys.setdefault(operation, [])
+        if key in known:
+            continue
+        known.append(key)
+        name = f"effect:{operation}:{len(known)}"
+        pattern = key.replace(member.id, "{id}") if member.id in key else None
+        points.append(Point(f"{name}:before", operation, pattern))
+        if not result.startswith(NOTHING_DECIDED):
+            points.append(Point(f"{name}:after", operation, pattern))
+    return points
+
+
+def _course(path: WorkflowPath, crossed: list[list[Point]]) -> Course:
+    names = [{point.name for point in each} for each in crossed]
+    always = set.intersection(*names)
+    keys = [{point.name: point.key for point in each} for each in crossed]
+    points = []
+    for point in crossed[0]:
+        if point.name not in always:
+            continue
+        if any(each[point.name] != point.key for each in keys):
+            # A key that differs from run to run cannot be aimed at; its operation can.
+            point = Point(point.name, point.label)
+        points.append(point)
+    return Course(path, tuple(points), tuple(sorted(set.union(*names) - always)))

@@ -1,0 +1,172 @@
+"""A run from its first event to its reports: cluster, log, measured paths, what failed on file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from conformance import points
+from conformance.batch import Bench
+from conformance.client import Gate, Witness
+from conformance.clusters import Cluster, Options
+from conformance.contract import Target, WorkflowPath
+from conformance.events import Event, Judged, Listener, Log, RunEnded, RunStarted
+from conformance.matrix import Score
+from conformance.points import Course
+from downstream.config import load as load_providers
+
+CLUSTERS = ("processes", "containers")
+KEPT = 50  # failures of a run that are written to files of their own
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where and how a target is run. `work` holds data, logs and results."""
+
+    target: Target
+    file: Path
+    cluster: str
+    store: str
+    work: Path
+
+    @property
+    def flags(self) -> str:
+        """The part of a command line that repeats this setup."""
+        file = shlex.quote(str(self.file))
+        return f"--target {file} --cluster {self.cluster} --store {self.store}"
+
+    def make(self, source: Path | None = None) -> Cluster:
+        """A cluster, not started yet."""
+        options = Options(
+            target=self.target, work=self.work / self.cluster, store=self.store, source=source
+        )
+        # Imported here: whoever runs processes needs no Docker library.
+        if self.cluster == "containers":
+            from conformance.clusters.containers import Containers
+
+            return Containers(options)
+        from conformance.clusters.processes import Processes
+
+        return Processes(options)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A running cluster, what was measured on it, and where events go."""
+
+    setup: Setup
+    cluster: Cluster
+    gate: Gate
+    witness: Witness
+    emit: Listener
+    folder: Path
+    tag: str
+
+    async def measure(self, paths: Sequence[WorkflowPath]) -> list[Course]:
+        """Dry runs of these paths.
+
+        Raises:
+            PathError: one does not go as declared.
+        """
+        return await points.measure(self.cluster, paths, self.tag, self.emit)
+
+    def bench(self, mutant: str | None = None) -> Bench:
+        """What batches share; of a mutated application when it is named."""
+        target = self.setup.target
+        providers = load_providers(target.folder / target.witness.config)
+        kin: dict[str, frozenset[str]] = {}
+        for path in target.paths():
+            outcomes = {ending.outcome for ending in path.endings}
+            kin[path.workflow] = kin.get(path.workflow, frozenset()) | outcomes
+        repeat = f"python -m conformance run {self.setup.flags}"
+        return Bench(
+            cluster=self.cluster,
+            gate=self.gate,
+            witness=self.witness,
+            emit=self.emit,
+            tag=self.tag if mutant is None else f"{self.tag}-{mutant.replace('_', '-')}",
+            undoes={each.undo: name for name, each in providers.operations.items() if each.undo},
+            kin=kin,
+            repeat=repeat if mutant is None else f"{repeat} --mutant {mutant}",
+            mutant=mutant,
+        )
+
+
+@asynccontextmanager
+async def opened(setup: Setup, *listeners: Listener, command: str) -> AsyncIterator[Session]:
+    """Starts a cluster; writes the log while it is used; ends everything.
+
+    Raises:
+        ClusterError: it did not start.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    folder = setup.work / "runs" / f"{stamp}-{os.getpid()}"
+    failures = _Failures(setup, folder / "failures")
+    log = Log(folder / "log.jsonl", failures, *listeners)
+    cluster = setup.make()
+    log(
+        RunStarted(
+            target=setup.target.name,
+            cluster=setup.cluster,
+            store=setup.store,
+            command=command,
+        )
+    )
+    await asyncio.to_thread(cluster.start)
+    gate, witness = Gate(cluster.gate), Witness(cluster.witness)
+    tag = f"c{int(time.time()) % 1_000_000:06d}"
+    try:
+        yield Session(setup, cluster, gate, witness, log, folder, tag)
+    finally:
+        await gate.close()
+        await witness.close()
+        await asyncio.to_thread(cluster.stop)
+        log.close()
+
+
+def ended(score: Score) -> RunEnded:
+    """The sum of a run."""
+    return RunEnded(
+        judged=len(score.judged),
+        fired=sum(each.fired for each in score.judged),
+        passed=score.count("pass"),
+        failed=score.count("fail"),
+        unknown=score.count("unknown"),
+        seconds=time.monotonic() - score.began,
+        exit=score.exit,
+    )
+
+
+class _Failures:
+    """Writes a file for each of the first failures, which `conformance replay` runs again."""
+
+    def __init__(self, setup: Setup, folder: Path) -> None:
+        self._setup = setup
+        self._folder = folder
+        self._count = 0
+
+    def __call__(self, event: Event) -> None:
+        if not isinstance(event, Judged) or event.verdict == "pass" or self._count >= KEPT:
+            return
+        self._count += 1
+        self._folder.mkdir(parents=True, exist_ok=True)
+        content = {
+            "target": str(self._setup.file),
+            "cluster": self._setup.cluster,
+            "store": self._setup.store,
+            "mutant": event.mutant,
+            "scenarios": [event.scenario],
+            "verdict": event.verdict,
+            "broken": event.broken,
+            "reason": event.reason,
+        }
+        file = self._folder / f"{self._count:03d}.json"
+        file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
