@@ -20,7 +20,7 @@ from conformance import commands, contract, scenario
 from conformance.clusters import ClusterError
 from conformance.matrix import everything, matrix
 from conformance.points import PathError
-from conformance.session import CLUSTERS, Setup
+from conformance.session import BATCH, CLUSTERS
 from launcher.errors import LauncherError
 
 TROUBLE = (
@@ -31,7 +31,6 @@ TROUBLE = (
     scenario.ScenarioError,
     commands.CommandError,
 )
-BATCH = 240  # instances at once, unless told otherwise
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,13 +111,6 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--folder", type=Path, default=None)
     report.set_defaults(run=commands.report)
     return top
-
-
-def setup_of(arguments: argparse.Namespace) -> Setup:
-    """Where and how the target of a command line is run."""
-    file: Path = arguments.target
-    work = arguments.work or file.resolve().parent / ".run" / "conformance"
-    return Setup(contract.load(file), file, arguments.cluster, arguments.store, work.resolve())
 
 
 def _target(command: argparse.ArgumentParser) -> None:

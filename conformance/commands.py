@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from conformance import cli, matrix, promises
+from conformance import matrix, promises
 from conformance import mutants as known_mutants
 from conformance import report as reports
 from conformance.aims import aim
@@ -23,7 +23,7 @@ from conformance.mutants import Mutant
 from conformance.points import Course
 from conformance.report.terminal import Terminal
 from conformance.scenario import NOTHING, Fault, Point, Scenario, parse
-from conformance.session import Session, Setup, ended, opened
+from conformance.session import BATCH, Session, Setup, ended, opened
 
 TEMPLATE = Path(__file__).with_name("template")
 HURRY = 20.0  # seconds that a mutant has to settle: most of those that do not never will
@@ -32,6 +32,10 @@ HOLD_DEADLINE = 60.0  # seconds until an instance to be debugged is at its point
 
 class CommandError(Exception):
     """A command that cannot do what it is told; the message says why."""
+
+
+def _setup(given: argparse.Namespace) -> Setup:
+    return Setup.of(given.target, given.cluster, given.store, given.work)
 
 
 def init(arguments: argparse.Namespace) -> int:
@@ -50,7 +54,7 @@ def init(arguments: argparse.Namespace) -> int:
 
 async def check(arguments: argparse.Namespace) -> int:
     """Takes every path without a fault, and says what is missing."""
-    setup = cli.setup_of(arguments)
+    setup = _setup(arguments)
     paths = _chosen_paths(setup, arguments.paths)
 
     def tell(event: Event) -> None:
@@ -69,7 +73,7 @@ async def check(arguments: argparse.Namespace) -> int:
 
 def list_(arguments: argparse.Namespace) -> int:
     """Prints what there is."""
-    setup = cli.setup_of(arguments)
+    setup = _setup(arguments)
     print("paths")
     for path in setup.target.paths():
         endings = " or ".join(ending.outcome for ending in path.endings)
@@ -96,9 +100,7 @@ async def run(arguments: argparse.Namespace) -> int:
         faults = tuple(dict.fromkeys(fault for _, _, fault in parsed))
         paths = tuple(dict.fromkeys(path for path, _, _ in parsed))
     choice = Choice(faults=faults, paths=paths, points=arguments.points, only=only)
-    return await judge(
-        cli.setup_of(arguments), choice, arguments.batch, arguments.line, arguments.mutant
-    )
+    return await judge(_setup(arguments), choice, arguments.batch, arguments.line, arguments.mutant)
 
 
 async def judge(
@@ -128,7 +130,7 @@ async def judge(
 
 async def mutants(arguments: argparse.Namespace) -> int:
     """Every mutant at its own points, and the unmutated application at all of them."""
-    setup = cli.setup_of(arguments)
+    setup = _setup(arguments)
     every = known_mutants.load()
     if unknown := set(arguments.names) - {mutant.name for mutant in every}:
         raise CommandError(f"there is no mutant {', '.join(sorted(unknown))}")
@@ -165,7 +167,7 @@ async def judge_mutants(
         session.bench(),
         {fault: list(each.values()) for fault, each in all_of_them.items()},
         paths,
-        cli.BATCH,
+        BATCH,
     )
     missed = []
     for mutant in chosen:
@@ -184,7 +186,7 @@ async def _judge_mutant(
 ) -> MutantJudged:
     await _become(session, mutant)
     bench = session.bench(mutant.name)
-    score = await matrix.run(bench, plan, hurried(paths, HURRY), cli.BATCH)
+    score = await matrix.run(bench, plan, hurried(paths, HURRY), BATCH)
     await asyncio.to_thread(session.cluster.replace_app, None, {})
     broken: dict[str, int] = {}
     for judged in score.judged:
@@ -249,14 +251,14 @@ async def replay(arguments: argparse.Namespace) -> int:
         paths=tuple(dict.fromkeys(path for path, _, _ in parsed)),
         only=only,
     )
-    return await judge(cli.setup_of(names), choice, cli.BATCH, arguments.line, kept.get("mutant"))
+    return await judge(_setup(names), choice, BATCH, arguments.line, kept.get("mutant"))
 
 
 async def debug(arguments: argparse.Namespace) -> int:
     """Holds one instance at its point until Enter is pressed; the fault is the reader's."""
     text = arguments.scenario
     path_name, point_name, _ = parse(text if "!" in text else f"{text}!none")
-    setup = cli.setup_of(arguments)
+    setup = _setup(arguments)
     paths = _chosen_paths(setup, (path_name,))
     async with opened(setup, command=arguments.line) as session:
         courses = await session.measure(paths)

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from conformance import cli, contract, matrix
+from conformance import cli, matrix
 from conformance import report as reports
 from conformance.events import Judged
 from conformance.matrix import Choice, Score
 from conformance.points import Course
 from conformance.scenario import Fault
-from conformance.session import CLUSTERS, Session, Setup, ended, opened
+from conformance.session import BATCH, CLUSTERS, Session, Setup, ended, opened
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,13 +55,12 @@ class TargetFile(pytest.File):
     def collect(self) -> Iterator[pytest.Item]:
         """One item for every path and fault."""
         option = self.config.getoption
-        work = option("--conformance-work") or self.path.parent / ".run" / "conformance"
-        target = contract.load(self.path)
         cluster, store = option("--conformance-cluster"), option("--conformance-store")
-        engine = Engine(Setup(target, self.path, cluster, store, work.resolve()))
+        setup = Setup.of(self.path, cluster, store, option("--conformance-work"))
+        engine = Engine(setup)
         self.config.add_cleanup(engine.close)
         for fault in cli.faults(option("--conformance-faults")):
-            for path in target.paths():
+            for path in setup.target.paths():
                 name = f"{path.name}[{fault}]"
                 yield PathItem.from_parent(
                     self, name=name, engine=engine, path_name=path.name, fault=fault
@@ -147,7 +146,7 @@ class Engine:
         choice = Choice(faults=(fault,), paths=tuple(wanted))
         chosen = choice.scenarios(self._courses)
         paths = [course.path for course in self._courses]
-        score = await matrix.run(session.bench(), chosen, paths, cli.BATCH)
+        score = await matrix.run(session.bench(), chosen, paths, BATCH)
         self._score.judged += score.judged
         found: dict[str, list[Judged]] = {}
         for judged in score.judged:

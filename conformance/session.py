@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import platform
 import shlex
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from conformance import points
@@ -18,12 +20,16 @@ from conformance.batch import Bench
 from conformance.client import Gate, Witness
 from conformance.clusters import Cluster, Options
 from conformance.contract import Target, WorkflowPath
+from conformance.contract import load as load_target
 from conformance.events import Event, Judged, Listener, Log, RunEnded, RunStarted
 from conformance.matrix import Score
 from conformance.points import Course
+from conformance.promises import PROMISES, text
 from downstream.config import load as load_providers
+from launcher.runtime import TOOLS
 
 CLUSTERS = ("processes", "containers")
+BATCH = 240  # instances at once, unless told otherwise
 KEPT = 50  # failures of a run that are written to files of their own
 
 
@@ -36,6 +42,16 @@ class Setup:
     cluster: str
     store: str
     work: Path
+
+    @classmethod
+    def of(cls, file: Path, cluster: str, store: str, work: Path | None) -> Setup:
+        """The setup of a target's file; without `work`, what a run keeps stands beside the target.
+
+        Raises:
+            TargetError: the file cannot be used.
+        """
+        folder = work or file.resolve().parent / ".run" / "conformance"
+        return cls(load_target(file), file, cluster, store, folder.resolve())
 
     @property
     def flags(self) -> str:
@@ -118,6 +134,8 @@ async def opened(setup: Setup, *listeners: Listener, command: str) -> AsyncItera
             cluster=setup.cluster,
             store=setup.store,
             command=command,
+            versions=_versions(),
+            promises={name: text(name) for name in PROMISES},
         )
     )
     await asyncio.to_thread(cluster.start)
@@ -130,6 +148,15 @@ async def opened(setup: Setup, *listeners: Listener, command: str) -> AsyncItera
         await witness.close()
         await asyncio.to_thread(cluster.stop)
         log.close()
+
+
+def _versions() -> dict[str, str]:
+    """What the verdicts are about: the runtime and the SDK that were judged with the target."""
+    return {
+        "dapr": TOOLS["daprd"].version,
+        "dapr sdk": version("dapr"),
+        "python": platform.python_version(),
+    }
 
 
 def ended(score: Score) -> RunEnded:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from downstream import control, desk, inquiries, problems
+from downstream import control, desk, due, health, inquiries, problems
 from downstream.config import Providers
 from downstream.delivery import Courier, Signer
 from downstream.desk import Desk
@@ -48,8 +48,10 @@ def create_app(
         return {"status": "ok"}
 
     app.include_router(control.script_routes(script, providers))
-    app.include_router(control.gate_routes(gate))
+    app.include_router(control.gate_routes(gate, script))
     app.include_router(control.callback_routes(store, courier))
+    app.include_router(due.routes(providers, store, courier))
+    app.include_router(health.routes())
     app.include_router(control.ledger_routes(store))
     app.include_router(control.register_routes(store, providers))
     # Last, because its paths match almost everything.

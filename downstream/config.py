@@ -28,7 +28,18 @@ OperationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*\.[a-
 SETTLED = "settled"
 
 # Paths of the witness's own interface, which a service of the same name would hide.
-RESERVED = {"callbacks", "docs", "held", "ledger", "livez", "registers", "release", "script"}
+RESERVED = {
+    "callbacks",
+    "docs",
+    "due",
+    "health",
+    "held",
+    "ledger",
+    "livez",
+    "registers",
+    "release",
+    "script",
+}
 
 
 class ConfigError(ValueError):

@@ -36,6 +36,12 @@ class NewCallback(Declared):
     after: Seconds = 0
 
 
+class Release(Match):
+    """What is let go; with `rules`, rules that are for it hold nothing more from then on."""
+
+    rules: bool = False
+
+
 def script_routes(script: Script, providers: Providers) -> APIRouter:
     """`/script`: rules that make requests meet faults."""
     router = APIRouter(prefix="/script", tags=["script"])
@@ -69,7 +75,7 @@ def script_routes(script: Script, providers: Providers) -> APIRouter:
     return router
 
 
-def gate_routes(gate: Gate) -> APIRouter:
+def gate_routes(gate: Gate, script: Script) -> APIRouter:
     """`/held` and `/release`: requests that are held still."""
     router = APIRouter(tags=["gate"])
 
@@ -79,8 +85,10 @@ def gate_routes(gate: Gate) -> APIRouter:
         return [each.view() for each in gate]
 
     @router.post("/release")
-    async def release(match: Match) -> dict[str, int]:
+    async def release(match: Release) -> dict[str, int]:
         """Lets go of what the match covers; everything, when it is empty."""
+        if match.rules:
+            script.let_go(match)
         return {"released": gate.release(match)}
 
     return router

@@ -96,6 +96,8 @@ class Courier:
 
     async def _happen(self, plan: Plan) -> None:
         await _until(plan.due)
+        if (plan.deed, plan.type) not in self._store.plans:
+            return  # brought forward, and over
         facts = happen(self._store, plan)
         await self._store.commit(*facts)
         for fact in facts:

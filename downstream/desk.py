@@ -37,6 +37,11 @@ class _Visit:
     ordinal: int | None = None
     rule: Rule | None = None
 
+    @property
+    def then(self) -> Then:
+        """What it meets, as things are now: a release ends the holding of rules."""
+        return (self.rule and self.rule.then) or NOTHING
+
 
 class Desk:
     """Takes each request through script, gate, provider and journal to its answer."""
@@ -76,11 +81,11 @@ class Desk:
         return await self._serve(ask, visit, request)
 
     async def _serve(self, ask: Ask, visit: _Visit, request: Request) -> Response:
-        then = visit.rule.spec.then if visit.rule else NOTHING
+        then = visit.then
         patience = None if then.on_disconnect == "proceed" else partial(departure, request)
         if then.delay:
             await asyncio.sleep(then.delay)
-        if then.holds("before") and not await self._gate.hold(ask, "before", patience):
+        if visit.then.holds("before") and not await self._gate.hold(ask, "before", patience):
             await self._store.commit(self._attempt(visit, "abandoned", "lost"))
             return LostResponse()
         if then.status is not None:
@@ -90,9 +95,10 @@ class Desk:
             await self._store.commit(self._attempt(visit, "hung", "never"))
             await departure(request)
             return LostResponse()
-        response = "held" if then.holds("after") else await _fate(then, request)
+        held = visit.then.holds("after")
+        response = "held" if held else await _fate(then, request)
         decision = self._provider.decide(ask, then)
-        if visit.rule and then.only_shapes and not decision.shaped:
+        if visit.rule and visit.then.only_shapes and not decision.shaped:
             # It met a request that was already decided: nothing was faulted, so nothing fired.
             visit.rule.fired -= 1
             visit.rule = None
@@ -102,8 +108,9 @@ class Desk:
             if isinstance(fact, Plan):
                 self._courier.expect(fact)
         await saved
-        if then.holds("after"):
-            released = await self._gate.hold(ask, "after", patience)
+        if held:
+            still = visit.then.holds("after")
+            released = not still or await self._gate.hold(ask, "after", patience)
             response = await _fate(then, request) if released else "lost"
             await self._store.commit(attempt.model_copy(update={"response": response}))
             if not released:

@@ -3,8 +3,9 @@
 Rules live in memory only: a restart of the witness behaves well again.
 """
 
+import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -101,11 +102,14 @@ class Match(Declared):
 
     def covers(self, ask: Ask | Inquiry) -> bool:
         """Whether the request is meant."""
-        pairs = (
-            (self.operation, ask.operation),
-            (self.instance, ask.instance),
-            (self.key, ask.key),
-        )
+        return self._agrees(ask.operation, ask.instance, ask.key)
+
+    def includes(self, other: "Match") -> bool:
+        """Whether whatever the other is for is meant."""
+        return self._agrees(other.operation, other.instance, other.key)
+
+    def _agrees(self, operation: str | None, instance: str | None, key: str | None) -> bool:
+        pairs = ((self.operation, operation), (self.instance, instance), (self.key, key))
         return all(wanted is None or wanted == given for wanted, given in pairs)
 
 
@@ -164,23 +168,46 @@ class NewRule(Declared):
 
 @dataclass
 class Rule:
-    """A posted rule and how often it fired: met a request and changed what came of it."""
+    """A posted rule and how often it fired: met a request and changed what came of it.
 
-    id: str
+    `number` counts the rules ever posted. `then` is what it does now, `None` nothing any more.
+    """
+
+    number: int
     spec: NewRule
     fired: int = 0
+    then: Then | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.then = self.spec.then
+
+    @property
+    def id(self) -> str:
+        """What it is called."""
+        return f"rule-{self.number}"
+
+    def let_go(self) -> None:
+        """Ends its holding; what else it does stays."""
+        if self.then and self.then.hold:
+            rest = self.then.model_dump(exclude={"hold", "on_disconnect"}, exclude_defaults=True)
+            self.then = Then(**rest) if rest else None
 
     def view(self) -> dict[str, Any]:
         """The rule as `GET /script` shows it."""
         spec = self.spec.model_dump(mode="json", exclude_defaults=True)
-        return {"id": self.id, "match": {}, **spec, "fired": self.fired}
+        then = self.then.model_dump(mode="json", exclude_defaults=True) if self.then else {}
+        return {"id": self.id, "match": {}, **spec, "then": then, "fired": self.fired}
 
 
 class Script:
-    """The rules, oldest first."""
+    """The rules, oldest first.
+
+    A rule for one instance is looked for by that instance, so that there may be thousands.
+    """
 
     def __init__(self) -> None:
         self._rules: dict[str, Rule] = {}
+        self._by_instance: dict[str | None, dict[str, Rule]] = {}
         self._count = 0
 
     def __iter__(self) -> Iterator[Rule]:
@@ -189,27 +216,44 @@ class Script:
     def add(self, spec: NewRule) -> Rule:
         """Puts a rule behind the others."""
         self._count += 1
-        rule = Rule(f"rule-{self._count}", spec)
+        rule = Rule(self._count, spec)
         self._rules[rule.id] = rule
+        self._by_instance.setdefault(spec.match.instance, {})[rule.id] = rule
         return rule
 
     def clear(self) -> None:
         """Removes every rule."""
         self._rules.clear()
+        self._by_instance.clear()
 
     def remove(self, id_: str) -> bool:
         """Removes one rule; `False` when there is none of this id."""
-        return self._rules.pop(id_, None) is not None
+        rule = self._rules.pop(id_, None)
+        if rule is None:
+            return False
+        del self._by_instance[rule.spec.match.instance][id_]
+        return True
+
+    def let_go(self, match: Match) -> None:
+        """Ends the holding of every rule that is for what the match names."""
+        for rule in self:
+            if match.includes(rule.spec.match):
+                rule.let_go()
 
     def take(self, ask: Ask | Inquiry, ordinal: int | None = None) -> Rule | None:
         """The first rule that fits the `ordinal`th attempt of a key, or an inquiry.
 
         It counts as fired.
         """
-        for rule in self:
+        candidates = heapq.merge(
+            *(self._by_instance.get(each, {}).values() for each in {ask.instance, None}),
+            key=lambda rule: rule.number,
+        )
+        for rule in candidates:
             spec = rule.spec
             if (
                 spec.match.covers(ask)
+                and rule.then is not None
                 and (spec.times is None or rule.fired < spec.times)
                 and (spec.attempts is None or ordinal in spec.attempts)
             ):

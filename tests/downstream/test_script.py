@@ -1,12 +1,13 @@
 """Faults on demand, and the proof that they fired."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.downstream.kit import Witness, in_process
+from tests.downstream.kit import Witness, in_process, until
 
 
 @pytest.fixture
@@ -140,3 +141,41 @@ async def test_bad_scripts_say_why(witness: Witness, rule: object, complaint: st
     assert response.status_code == 422
     assert complaint in response.json()["detail"]
     assert await witness.fired() == []
+
+
+async def test_rules_for_an_instance_and_for_all_keep_their_order(witness: Witness) -> None:
+    for number in range(300):
+        await witness.script({"status": 500}, match={"instance": f"other-{number}"})
+    await witness.script({"status": 501}, match={"instance": "order-1"}, times=1)
+    await witness.script({"status": 502}, times=1)
+    await witness.script({"status": 503}, match={"instance": "order-1"}, times=1)
+    removed = await witness.script({"status": 504}, match={"instance": "order-1"})
+    await witness.client.delete(f"/script/{removed}")
+    assert [(await witness.charge()).status_code for _ in range(4)] == [501, 502, 503, 200]
+    assert (await witness.charge("order-2/charge")).status_code == 200
+
+
+async def test_a_release_with_rules_opens_the_door(witness: Witness) -> None:
+    for instance in ("order-1", "order-2"):
+        match = {"instance": instance}
+        await witness.script({"hold": "both", "commit_then_status": 500}, match=match)
+    first = asyncio.create_task(witness.charge())
+    await until(witness.held)
+    body = {"instance": "order-1", "rules": True}
+    assert (await witness.client.post("/release", json=body)).json() == {"released": 1}
+    # The rest of the rule stays, and what was held before its effect is not held after it.
+    assert (await first).status_code == 500
+    assert (await witness.charge()).status_code == 500
+    other = asyncio.create_task(witness.charge("order-2/charge"))
+    await until(witness.held)
+    assert await witness.fired() == [2, 1]
+    assert (await witness.client.post("/release", json={"rules": True})).json() == {"released": 1}
+    assert (await other).status_code == 500
+
+
+async def test_a_rule_that_only_held_is_nothing_after_its_release(witness: Witness) -> None:
+    await witness.script({"hold": "before"})
+    await witness.script({"status": 502})
+    await witness.client.post("/release", json={"rules": True})
+    assert (await witness.charge()).status_code == 502
+    assert await witness.fired() == [0, 1]

@@ -1,0 +1,146 @@
+"""The images that ours are built from: public ones, or one made of Debian's packages.
+
+Where no registry answers, one root file system with Python and PostgreSQL serves as both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound
+
+from conformance.clusters import ClusterError
+from conformance.clusters.docker import PATH, install, only_one, run
+from launcher.runtime import BUILT
+
+log = logging.getLogger(__name__)
+
+PUBLIC = {"python": "python:3.11-slim", "postgres": "postgres:15"}
+"""The defaults of `ARG BASE` in the Dockerfiles, and what overrides them: `STEADFAST_BASE_…`."""
+RELEASE = "bookworm"  # its Python is 3.11, its PostgreSQL is 15
+PACKAGES = ("python3", "postgresql")
+ASK = 15  # seconds for a registry to say whether it is there
+MAKE = 1200.0  # seconds for debootstrap
+LEFT_OUT = (
+    "./dev/*",
+    "./proc/*",
+    "./sys/*",
+    "./tmp/*",
+    "./var/cache/apt/*",
+    "./var/lib/apt/lists/*",
+    "./var/lib/postgresql/*",
+    "./usr/share/doc/*",
+    "./usr/share/i18n/*",
+    "./usr/share/locale/*",
+    "./usr/share/man/*",
+    # Only for compiling queries just in time, which PostgreSQL does without where they are missing.
+    "./usr/lib/*/libLLVM-*",
+    "./usr/lib/*/libz3.so*",
+    "./usr/lib/postgresql/*/lib/llvmjit.so",
+    "./usr/lib/postgresql/*/lib/bitcode/*",
+)
+# Written before anything is installed. If the power fails, the folder is made again.
+DPKG = "force-unsafe-io\n"
+
+
+def base(client: docker.DockerClient, kind: str) -> str:
+    """The name of the image that images of this kind (`python` or `postgres`) start from.
+
+    The first of: what `STEADFAST_BASE_PYTHON` or `STEADFAST_BASE_POSTGRES` names, the public one
+    if it is here, the one made before, the public one pulled, one made now.
+
+    Raises:
+        ClusterError: there is none and none can be made.
+    """
+    public, made = PUBLIC[kind], _made_name()
+    if named := os.environ.get(f"STEADFAST_BASE_{kind.upper()}"):
+        return named
+    for name in (public, made):
+        if exists(client, name):
+            return name
+    if _pulled(client, public):
+        return public
+    with only_one("base"):
+        if not exists(client, made):
+            _make(client, made)
+    return made
+
+
+def exists(client: docker.DockerClient, name: str) -> bool:
+    """Whether the daemon has the image."""
+    try:
+        client.images.get(name)
+    except ImageNotFound:
+        return False
+    return True
+
+
+def _made_name() -> str:
+    recipe = repr((RELEASE, PACKAGES, LEFT_OUT))
+    return f"steadfast-base:{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+
+
+def _pulled(client: docker.DockerClient, name: str) -> bool:
+    """Whether a registry answered and gave the image."""
+    asking = docker.from_env(version="auto", timeout=ASK)
+    try:
+        asking.images.get_registry_data(name)
+        log.info("pulling %s", name)
+        client.images.pull(name)
+    except (DockerException, OSError) as error:
+        log.info("%s cannot be pulled: %s", name, getattr(error, "explanation", None) or error)
+        return False
+    finally:
+        asking.close()
+    return True
+
+
+def _make(client: docker.DockerClient, name: str) -> None:
+    if os.geteuid() != 0:
+        raise ClusterError(f"no registry answers, and making {name} needs root")
+    if shutil.which("debootstrap", path=PATH) is None:
+        install("debootstrap")
+    log.info("making %s from Debian's packages", name)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=BUILT, prefix="base-") as folder:
+        settings = Path(folder) / "etc" / "dpkg" / "dpkg.cfg.d"
+        settings.mkdir(parents=True)
+        (settings / "fast").write_text(DPKG)
+        run(
+            [
+                "debootstrap",
+                "--variant=minbase",
+                f"--include={','.join(PACKAGES)}",
+                RELEASE,
+                folder,
+            ],
+            MAKE,
+            env={**os.environ, "PATH": PATH, "DEBIAN_FRONTEND": "noninteractive"},
+        )
+        _import(client, folder, name)
+    log.info("made %s in %.0f s", name, time.monotonic() - began)
+
+
+def _import(client: docker.DockerClient, folder: str, name: str) -> None:
+    left_out = [f"--exclude={pattern}" for pattern in LEFT_OUT]
+    repository, tag = name.split(":")
+    command = ["tar", "--create", "--numeric-owner", *left_out, f"--directory={folder}", "."]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as tar:
+        try:
+            client.api.import_image_from_stream(
+                tar.stdout, repository=repository, tag=tag, changes=['CMD ["/bin/sh"]']
+            )
+        except APIError as error:
+            tar.kill()
+            raise ClusterError(f"importing {name}: {error.explanation}") from error
+    if tar.returncode != 0:
+        client.images.remove(name, force=True)
+        raise ClusterError(f"tar failed with {tar.returncode} while making {name}")

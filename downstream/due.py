@@ -1,0 +1,44 @@
+"""Time that is told and not waited for: a planned event happens when somebody says so."""
+
+from datetime import UTC, datetime
+
+from fastapi import APIRouter
+
+from downstream.config import Declared, Providers, Text, Word
+from downstream.delivery import Courier
+from downstream.problems import Problem
+from downstream.requests import find_operation
+from downstream.store import Store
+
+
+class Due(Declared):
+    """The event of a do that is to happen now."""
+
+    operation: Text
+    key: Text
+    type: Word
+
+
+def routes(providers: Providers, store: Store, courier: Courier) -> APIRouter:
+    """`/due`: brings a planned event forward."""
+    router = APIRouter(tags=["callbacks"])
+
+    @router.post("/due", status_code=202)
+    async def happen_now(due: Due) -> dict[str, bool]:
+        """Lets a planned event happen now; `planned` is false when it has happened before.
+
+        404 when the key is not known yet.
+        """
+        find_operation(providers, due.operation)
+        deed = store.by_key(due.operation, due.key)
+        if deed is None:
+            raise Problem(404, "unknown-key", f"{due.operation} never saw this key")
+        plan = store.plans.get((deed.n, due.type))
+        if plan is not None:
+            # In the journal too, so that a restart does not wait for the old date.
+            plan = plan.model_copy(update={"due": datetime.now(UTC)})
+            await store.commit(plan)
+            courier.expect(plan)
+        return {"planned": plan is not None}
+
+    return router

@@ -1,0 +1,131 @@
+"""A second application, which shares no code with ours: judged, and its planted bugs are found.
+
+All that the suite knows of it is `transfer/target.toml` and the witness that this declares.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from conformance import cli, contract, matrix
+from conformance.events import Judged
+from conformance.matrix import Choice
+from conformance.points import Course
+from conformance.scenario import Fault
+from conformance.session import Session, Setup, opened
+from downstream import config
+
+TARGET = Path(__file__).with_name("transfer") / "target.toml"
+OURS = ("activities", "app", "conformance", "downstream", "launcher", "tests", "workflows")
+PATHS = ("transfer/done", "transfer/closed", "transfer/confirmed")
+# For each bug a fault that shows it, and the promise that it breaks there.
+BUGS = {
+    "key": ("app:kill", "at_most_once"),
+    "undo": ("outage:lost", "all_or_nothing"),
+    "retry": ("outage:5xx", "no_dead_end"),
+}
+HURRY = 20.0  # seconds: what a bug leaves unfinished stays so
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def session(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Session]:
+    work = tmp_path_factory.mktemp("transfer")
+    setup = Setup(contract.load(TARGET), TARGET, "processes", "sqlite", work)
+    async with opened(setup, command="pytest") as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def courses(session: Session) -> list[Course]:
+    return await session.measure(session.setup.target.paths())
+
+
+async def judged(
+    session: Session, courses: list[Course], faults: list[str], paths: tuple[str, ...], bug: str
+) -> list[Judged]:
+    choice = Choice(faults=tuple(Fault.parse(text) for text in faults), paths=paths)
+    patience = matrix.hurried(session.setup.target.paths(), HURRY)
+    bench = session.bench(bug or None)
+    score = await matrix.run(bench, choice.scenarios(courses), patience, cli.BATCH)
+    return score.judged
+
+
+def told(verdicts: list[Judged], word: str) -> list[str]:
+    return [
+        f"{each.scenario}: {each.reason or each.broken}"
+        for each in verdicts
+        if each.verdict == word
+    ]
+
+
+async def test_shares_no_code_with_ours() -> None:
+    tree = ast.parse(TARGET.with_name("app.py").read_text("utf-8"))
+    names = [
+        name
+        for node in ast.walk(tree)
+        for name in (
+            [each.name for each in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or "."]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    ]
+    assert not [name for name in names if name.partition(".")[0] in OURS]
+    assert "dapr.ext.workflow" in names
+
+
+async def test_every_path_crosses_the_same_points_every_time(courses: list[Course]) -> None:
+    assert {course.path.name: course.unstable for course in courses if course.unstable} == {}
+    assert len(courses) == 6
+
+
+async def test_the_correct_version_passes(session: Session, courses: list[Course]) -> None:
+    faults = ["app:kill", "daprd:kill", "duplicate", "outage:lost", "outage:5xx"]
+    verdicts = await judged(session, courses, faults, PATHS, "")
+    assert told(verdicts, "fail") == []
+    assert told(verdicts, "unknown") == []
+    assert all(each.fired for each in verdicts)
+    assert {f"{each.victim}:{each.fault}" for each in verdicts} == {
+        str(Fault.parse(text)) for text in faults
+    }
+
+
+@pytest.mark.parametrize("bug", BUGS)
+async def test_a_planted_bug_is_found(session: Session, courses: list[Course], bug: str) -> None:
+    fault, promise = BUGS[bug]
+    await asyncio.to_thread(session.cluster.replace_app, None, {"BUGS": bug})
+    try:
+        verdicts = await judged(session, courses, [fault], PATHS, bug)
+    finally:
+        await asyncio.to_thread(session.cluster.replace_app, None, {})
+    broken = Counter(promise for each in verdicts for promise in each.broken)
+    assert broken[promise] > 0, f"{broken}; unknown: {told(verdicts, 'unknown')}"
+    assert any(each.verdict == "pass" for each in verdicts)
+
+
+async def test_what_init_writes_is_a_target(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["init", str(tmp_path / "mine")]) == 0
+    target = contract.load(tmp_path / "mine" / "target.toml")
+    declared = config.load(target.folder / target.witness.config)
+    effects = {
+        effect.split()[0]
+        for path in target.paths()
+        for end in path.endings
+        for effect in end.effects
+    }
+    assert all(declared.find(name) for name in effects)
+    assert "conformance check" in capsys.readouterr().out
+    assert cli.main(["init", str(tmp_path / "mine")]) == 2, "it would overwrite what is there"
+    assert "there already" in capsys.readouterr().err
