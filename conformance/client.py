@@ -75,8 +75,8 @@ class Gate:
             for id, row in answer["instances"].items()
         }
 
-    async def points(self, instance: str) -> list[dict[str, str]]:
-        """The points that an instance crossed, in order."""
+    async def points(self, instance: str) -> list[dict[str, Any]]:
+        """The points that an instance crossed, in order, with the time of each."""
         return list(await self._ask("GET", "/points", params={"instance": instance}))
 
     async def messages(self, instance: str) -> list[dict[str, Any]]:

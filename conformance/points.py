@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
 from conformance.client import Gate, Witness
 from conformance.clusters import Cluster
@@ -76,7 +78,7 @@ async def _measure(
             if why := _astray(member, ledger["effects"]):
                 wrong.append(f"{path.name}: {why}")
                 break
-            crossed.append([*(await _gate_points(gate, member)), *_effects(member, ledger)])
+            crossed.append(_in_order(await gate.points(member.id), _effects(member, ledger)))
         else:
             courses.append(_course(path, crossed))
     if wrong:
@@ -126,26 +128,70 @@ def _astray(member: Member, effects: list[dict[str, object]]) -> str | None:
     return f"ends as {member.outcome} with {found}, which is not declared"
 
 
-async def _gate_points(gate: Gate, member: Member) -> list[Point]:
-    return [Point(row["point"], row["label"]) for row in await gate.points(member.id)]
+@dataclass(frozen=True)
+class _Crossing:
+    """A point at the time when it was crossed; `told` is what it adds to what has happened."""
+
+    at: float
+    point: Point
+    told: str | None = None
 
 
-def _effects(member: Member, ledger: dict[str, list[dict[str, object]]]) -> list[Point]:
+def _effects(member: Member, ledger: dict[str, list[dict[str, Any]]]) -> list[_Crossing]:
     """Before and after each effect: the n-th distinct key of each operation."""
     keys: dict[str, list[str]] = {}
-    points = []
+    crossed = []
     for attempt in ledger["attempts"]:
         operation, key, result = (str(attempt[name]) for name in ("operation", "key", "result"))
+        at = datetime.fromisoformat(attempt["at"]).timestamp()
         known = keys.setdefault(operation, [])
         if key in known:
             continue
         known.append(key)
         name = f"effect:{operation}:{len(known)}"
         pattern = key.replace(member.id, "{id}") if member.id in key else None
-        points.append(Point(f"{name}:before", operation, pattern))
-        if not result.startswith(NOTHING_DECIDED):
-            points.append(Point(f"{name}:after", operation, pattern))
+        told = f"{operation} {result}"
+        if result.startswith(NOTHING_DECIDED):
+            crossed.append(_Crossing(at, Point(f"{name}:before", operation, pattern), told))
+        else:
+            crossed.append(_Crossing(at, Point(f"{name}:before", operation, pattern)))
+            crossed.append(_Crossing(at, Point(f"{name}:after", operation, pattern), told))
+    return crossed
+
+
+def _in_order(rows: Sequence[dict[str, Any]], effects: Sequence[_Crossing]) -> list[Point]:
+    """All points of one run by time, each with what had happened before."""
+    crossed = [*effects]
+    for row in rows:
+        point = Point(row["point"], row["label"])
+        is_turn = point.name.startswith("turn:") and point.boundary == "dispatch"
+        crossed.append(_Crossing(row["at"], point, point.label if is_turn else None))
+    before: tuple[str, ...] = ()
+    points = []
+    for crossing in sorted(crossed, key=lambda each: each.at):
+        points.append(replace(crossing.point, before=before))
+        if crossing.told is not None:
+            before = (*before, crossing.told)
     return points
+
+
+def distinct(courses: Sequence[Course]) -> list[Course]:
+    """The same courses, each without the points that one before it has crossed just so.
+
+    Paths of a workflow have a beginning in common. Until they part, an instance of one is in the
+    state that an instance of the other is in at the same point: one fault there judges both.
+    """
+    known: set[tuple[str, str, str, tuple[str, ...]]] = set()
+    parted = []
+    for course in courses:
+        own = []
+        for point in course.points:
+            state = (course.path.workflow, point.name, point.label, point.before)
+            if state not in known:
+                known.add(state)
+                own.append(point)
+        parted.append(replace(course, points=tuple(own)))
+    return parted
 
 
 def _course(path: WorkflowPath, crossed: list[list[Point]]) -> Course:
@@ -158,6 +204,6 @@ def _course(path: WorkflowPath, crossed: list[list[Point]]) -> Course:
             continue
         if any(each[point.name] != point.key for each in keys):
             # A key that differs from run to run cannot be aimed at; its operation can.
-            point = Point(point.name, point.label)
+            point = replace(point, key=None)
         points.append(point)
     return Course(path, tuple(points), tuple(sorted(set.union(*names) - always)))

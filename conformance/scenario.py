@@ -53,12 +53,14 @@ NOTHING = Fault("nobody", "none")
 class Point:
     """A boundary that an instance crosses; named as in `gates`. `key` is that of an effect.
 
-    In a key, `{id}` stands for the instance. The label is for people.
+    In a key, `{id}` stands for the instance. The label is for people. `before` is what had happened
+    until then: two paths with the same point and the same `before` have not parted yet.
     """
 
     name: str
     label: str
     key: str | None = None
+    before: tuple[str, ...] = ()
 
     @property
     def boundary(self) -> str:

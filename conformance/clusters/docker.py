@@ -102,11 +102,11 @@ def run(command: Sequence[str], timeout: float, **options: object) -> str:
 
 
 @contextmanager
-def only_one(name: str, shared: bool = False) -> Iterator[None]:
+def only_one(name: str) -> Iterator[None]:
     """Waits for whoever else does this on the same checkout."""
     BUILT.mkdir(exist_ok=True)
     with (BUILT / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -68,6 +68,7 @@ class Processes:
             self._binaries = find_or_build((*CORE, "toxiproxy"))
             self._run_dir.acquire()
             self._run_dir.end_leftovers()
+            _end_store_leftovers(self._options.work)
             # What a run keeps is its log; the data of the one before would be judged again.
             shutil.rmtree(self._data, ignore_errors=True)
             shutil.rmtree(self._logs, ignore_errors=True)
@@ -383,11 +384,27 @@ class Processes:
             raise ClusterError(str(error)) from error
 
 
-def _fresh_store_folder(work: Path) -> Path:
+def _store_parent(work: Path) -> Path:
     # Below the system's temporary folder, which the server's own user can reach; named after the
     # run's folder, so that the next run finds and removes what a killed one has left.
     name = hashlib.sha256(str(work.resolve()).encode()).hexdigest()[:12]
-    parent = Path(tempfile.gettempdir()) / f"steadfast-conformance-{name}"
+    return Path(tempfile.gettempdir()) / f"steadfast-conformance-{name}"
+
+
+def _end_store_leftovers(work: Path) -> None:
+    """Kills PostgreSQL's children of a run that was killed while its store was paused.
+
+    They have written over their environment, so no mark tells whose they are; their folder does.
+    """
+    parent = _store_parent(work)
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (folder / "cwd").readlink().is_relative_to(parent):
+                _send(int(folder.name), signal.SIGKILL)
+
+
+def _fresh_store_folder(work: Path) -> Path:
+    parent = _store_parent(work)
     shutil.rmtree(parent, ignore_errors=True)
     parent.mkdir(mode=0o711)
     return parent / "server"

@@ -98,10 +98,13 @@ def _instances(app: FastAPI, board: Board) -> None:
         board.forget()
 
     @app.get("/points")
-    async def points(instance: str) -> list[dict[str, str]]:
-        """The points that an instance has crossed, in order."""
-        crossed = _find(board, instance).points
-        return [{"point": point, "label": label} for point, label in crossed.items()]
+    async def points(instance: str) -> list[dict[str, Any]]:
+        """The points that an instance has crossed, in order, and when it first did."""
+        found = _find(board, instance)
+        return [
+            {"point": point, "label": label, "at": found.crossed_at[point]}
+            for point, label in found.points.items()
+        ]
 
     @app.get("/messages")
     async def messages(instance: str) -> list[dict[str, Any]]:

@@ -52,6 +52,7 @@ class Instance:
         self.held: str | None = None
         self.kept: dict[Kept, None] = {}
         self.points: dict[str, str] = {}
+        self.crossed_at: dict[str, float] = {}
         self.messages: deque[tuple[float, str, Happened]] = deque(maxlen=REMEMBERED)
         self.ended: str | None = None
         self.generations = 0
@@ -96,6 +97,7 @@ class Instance:
     def reached(self, point: str, label: str) -> str:
         """Records that a point was crossed; the first label stays."""
         self.points.setdefault(point, label)
+        self.crossed_at.setdefault(point, time.time())
         return point
 
     def turn_dispatched(self, turn: Turn, stream: Hashable) -> str:

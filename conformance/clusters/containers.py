@@ -1,0 +1,264 @@
+"""A cluster of containers: the real thing, with networks, kills, pauses and partitions."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from conformance.clusters import ClusterError, Link, Options, State, Victim, images, parts
+from conformance.clusters.docker import ensure_running
+from conformance.clusters.fleet import Fleet, Part
+from conformance.clusters.leftovers import sweep
+from conformance.clusters.links import Links
+from conformance.clusters.parts import LINKS, Plan
+from conformance.clusters.ready import unready_worker
+from conformance.contract import Value, environment, fill, make_secrets
+from launcher.errors import NotReadyError
+from launcher.net import LOOPBACK, free_ports, status, wait_until
+
+PORT = 8000  # of an application that does not say
+PUBLISHED = ("app", "daprd", "witness", "gates", "links")
+
+
+class Containers:
+    """Implements `Cluster` on Docker."""
+
+    name = "containers"
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._target = options.target
+        self._source = options.source or options.target.folder
+        self._app_env: Mapping[str, str] = options.env
+        self._port = options.target.app.port or PORT
+        self._published = dict(zip(PUBLISHED, free_ports(len(PUBLISHED)), strict=True))
+        here = {name: f"http://{LOOPBACK}:{port}" for name, port in self._published.items()}
+        self.app, self.sidecar, self.witness = here["app"], here["daprd"], here["witness"]
+        self.gate = here["gates"] if options.gated else ""
+        self.values: Mapping[str, str] = {}
+        self._placeholders: dict[str, str] = {}
+        self._fleet: Fleet | None = None
+        self._links: Links | None = None
+
+    def start(self, timeout: float = 120) -> None:
+        """Starts everything; returns when the worker is connected. Images may have to be built."""
+        client = ensure_running()
+        sweep(client)
+        have = images.ensure(client)
+        deadline = time.monotonic() + timeout
+        self._client = client
+        self._fleet = fleet = Fleet(client, parts.NAMES)
+        try:
+            fleet.supervise()
+            names = ("data", "scheduler", "store")
+            self._plan = Plan(
+                options=self._options,
+                images=have,
+                app_port=self._port,
+                published=self._published,
+                volumes={name: fleet.volume(name) for name in names},
+                api_token=secrets.token_urlsafe(32),
+                webhook_secret=secrets.token_urlsafe(32),
+                store_password=secrets.token_urlsafe(24),
+                sidecar_address=fleet.addresses["daprd"],
+            )
+            self._placeholders = self._addresses()
+            self._start(fleet, deadline)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Ends everything and removes containers, volumes and the network."""
+        if self._links:
+            self._links.close()
+            self._links = None
+        if self._fleet:
+            self._fleet.close()
+            self._fleet = None
+
+    def identity(self, victim: Victim) -> str:
+        """The container, its process and when that was started."""
+        return self._running.identity(victim)
+
+    def state(self, victim: Victim) -> State:
+        """Whether it runs, is paused, or has ended."""
+        return self._running.state(victim)
+
+    def kill(self, victim: Victim) -> None:
+        """SIGKILL; returns when it is gone."""
+        self._running.kill(victim)
+
+    def terminate(self, victim: Victim) -> None:
+        """A graceful stop; returns when it is gone."""
+        self._running.terminate(victim)
+
+    def pause(self, victim: Victim) -> None:
+        """Freezes every process of it."""
+        self._running.pause(victim)
+
+    def resume(self, victim: Victim) -> None:
+        """Lets it go on."""
+        self._running.resume(victim)
+
+    def cut(self, *links: Link) -> None:
+        """Breaks these links."""
+        for link in self._existing(links):
+            self._proxies.set(link, enabled=False)
+
+    def mend(self, *links: Link) -> None:
+        """Lets these links work again."""
+        for link in self._existing(links):
+            self._proxies.set(link, enabled=True)
+
+    def is_cut(self, link: Link) -> bool:
+        """Whether a connection over the link is refused just now."""
+        return all(self._proxies.is_cut(each) for each in self._existing((link,)))
+
+    def wait_ready(self, *victims: Victim, timeout: float = 60) -> None:
+        """Waits until these, or all, answer."""
+        self._await(victims or self._names(), time.monotonic() + timeout)
+
+    def replace_app(self, source: Path | None, env: Mapping[str, str]) -> None:
+        """Runs another copy of the application's source on the same data from now on."""
+        self._running.remove("app")
+        self._source, self._app_env = source or self._target.folder, env
+        self._running.start(self._app())
+        self.wait_ready("app")
+
+    def logs(self, victim: Victim) -> str:
+        """The end of what it printed."""
+        return self._running.logs(victim)
+
+    def command(self, argv: Sequence[str]) -> str:
+        """What a command prints, run in the application's container."""
+        return self._running.execute("app", fill(list(argv), self._placeholders))
+
+    @property
+    def _running(self) -> Fleet:
+        if self._fleet is None:
+            raise ClusterError("the cluster is not running")
+        return self._fleet
+
+    @property
+    def _proxies(self) -> Links:
+        if self._links is None:
+            raise ClusterError("the cluster is not running")
+        return self._links
+
+    def _start(self, fleet: Fleet, deadline: float) -> None:
+        fleet.start(*self._plan.base())
+        self._await(["links"], deadline)
+        self._links = Links(f"http://{LOOPBACK}:{self._published['links']}")
+        for name in self._existing(tuple(LINKS)):
+            port, upstream = LINKS[name]
+            probe = (fleet.addresses["links"], port)
+            self._links.make(name, f"0.0.0.0:{port}", upstream, probe)
+        if self._options.store == "postgres":
+            self._await(["store"], deadline)
+        fleet.start(self._plan.daprd(), self._app())
+        own = self._own_values()
+        self._await(self._names(), deadline)
+        self.values = {**self._placeholders, "witness": self.witness, **own}
+
+    def _names(self) -> list[str]:
+        names = ["links", "placement", "scheduler", "witness", "daprd", "app"]
+        if self._options.gated:
+            names.append("gates")
+        if self._options.store == "postgres":
+            names.append("store")
+        return names
+
+    def _addresses(self) -> dict[str, str]:
+        filled = {
+            "python": "python3",
+            "host": "0.0.0.0",
+            "port": str(self._port),
+            "data": "/data",
+            "app": self.app,
+            "sidecar": self.sidecar,
+            "witness": f"http://links:{LINKS['app-witness'][0]}",
+            "witness_direct": f"http://witness:{parts.WITNESS}",
+            "sidecar_host": "gates" if self._options.gated else "daprd",
+            "sidecar_grpc_port": str(parts.GATE if self._options.gated else parts.GRPC),
+            "sidecar_http_host": "links",
+            "sidecar_http_port": str(LINKS["app-sidecar"][0]),
+            "api_token": self._plan.api_token,
+            "webhook_secret": self._plan.webhook_secret,
+            **make_secrets(self._target),
+        }
+        if self._options.store == "postgres":
+            filled["postgres"] = self._plan.database("app-store")
+        return filled
+
+    def _app(self) -> Part:
+        store, placeholders = self._options.store, self._placeholders
+        env = environment(self._target, store, self._app_env, placeholders)
+        command = fill(list(self._target.app.command), placeholders)
+        source = self._source.resolve()
+        if self._target.app.image and source != self._target.folder:
+            raise ClusterError(f"another source than that in {self._target.app.image} is not run")
+        image = images.of_target(self._client, self._target.app, source)
+        return self._plan.app(image, command, env, str(source))
+
+    def _own_values(self) -> dict[str, str]:
+        values = self._target.values
+        with ThreadPoolExecutor(4) as pool:
+            found = pool.map(
+                lambda value: self.command(value.command) if isinstance(value, Value) else value,
+                values.values(),
+            )
+            return dict(zip(values, found, strict=True))
+
+    def _existing(self, links: Sequence[str]) -> list[str]:
+        store = self._options.store == "postgres"
+        return [each for each in links if store or not each.endswith("-store")]
+
+    def _await(self, names: Sequence[str], deadline: float) -> None:
+        probes = self._probes()
+        for name in names:
+            try:
+                wait_until(probes[name], max(0.1, deadline - time.monotonic()))
+            except NotReadyError as error:
+                raise ClusterError(f"{error}; {self._running.logs(name)}") from error
+
+    def _probes(self) -> dict[str, Callable[[], str | None]]:
+        where = self._running.addresses
+
+        def answers(name: str, port: int, path: str) -> Callable[[], str | None]:
+            def unmet() -> str | None:
+                code = status(port, path, where[name])
+                well = code is not None and 200 <= code < 300
+                return None if well else f"{name} (GET {path}: {code or 'no answer'})"
+
+            return unmet
+
+        return {
+            "links": answers("links", parts.LINKS_API, "/version"),
+            "placement": answers("placement", parts.HEALTH, "/healthz"),
+            "scheduler": answers("scheduler", parts.HEALTH, "/healthz"),
+            "witness": answers("witness", parts.WITNESS, "/livez"),
+            "gates": answers("gates", parts.GATE_CONTROL, "/livez"),
+            "daprd": answers("daprd", parts.HTTP, "/v1.0/healthz/outbound"),
+            "store": lambda: _unready_store(where["store"]),
+            "app": lambda: unready_worker(
+                self.app, self._target.app.ready, self.sidecar, self._plan.api_token
+            ),
+        }
+
+
+def _unready_store(address: str) -> str | None:
+    """Why PostgreSQL does not let anybody in; `None` when it would ask for a password."""
+    parameters = b"user\0postgres\0database\0postgres\0\0"
+    startup = (len(parameters) + 8).to_bytes(4, "big") + (3 << 16).to_bytes(4, "big") + parameters
+    try:
+        with socket.create_connection((address, parts.STORE), timeout=1) as connection:
+            connection.sendall(startup)
+            answer = connection.recv(1)
+    except OSError as error:
+        return f"store ({error})"
+    return None if answer == b"R" else "store (it does not take connections yet)"

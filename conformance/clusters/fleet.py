@@ -1,0 +1,296 @@
+"""Containers in a network of their own, and the supervisor that production has.
+
+Docker's restart policies take a kill for a stop by hand, so what exits is started again from here.
+Addresses are fixed: a container that is started again is where it was. Everything carries a label
+that names the process it belongs to, by which the next run finds what a killed one has left.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from typing import Any
+
+import docker
+from docker.errors import APIError, DockerException, NotFound
+from docker.types import EndpointConfig, IPAMConfig, IPAMPool
+from testcontainers.core.config import testcontainers_config
+from testcontainers.core.container import DockerContainer
+
+from conformance.clusters import ClusterError, State
+from conformance.clusters.leftovers import OWNER, obeyed, ourselves, remove
+from launcher.net import LOOPBACK
+
+log = logging.getLogger(__name__)
+
+# Its reaper is an image that would have to be pulled; `sweep` does without.
+testcontainers_config.ryuk_disabled = True
+
+FLEET = "steadfast.conformance.fleet"
+PART = "steadfast.conformance.part"
+GONE = 15.0  # seconds for a killed container to be gone
+STOPPED = 40.0  # seconds for a graceful stop
+SETTLED = 3.0  # seconds after which an end is no longer a quick one
+LONGEST_DELAY = 5.0  # seconds between two starts of what keeps ending
+TRIES = 10  # for a range of addresses
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one container is. `ports` are published on loopback: inside, and here.
+
+    `mounts` are folders or volumes and where they are seen; folders cannot be written to.
+    """
+
+    name: str
+    image: str
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    ports: Mapping[int, int] = field(default_factory=dict)
+    folder: str | None = None
+    user: str | None = f"{os.getuid()}:{os.getgid()}"
+    stop_signal: str = "SIGTERM"
+    init: bool = False
+
+
+class Fleet:
+    """Containers by the name of their part; any thread may call it."""
+
+    def __init__(self, client: docker.DockerClient, parts: tuple[str, ...]) -> None:
+        self._client = client
+        self._token = secrets.token_hex(4)
+        self._labels = {OWNER: ourselves(), FLEET: self._token}
+        self._parts: dict[str, Part] = {}
+        self._containers: dict[str, Any] = {}
+        self._volumes: list[Any] = []
+        self._held: set[str] = set()
+        self._ends: Counter[str] = Counter()
+        self._quick: Counter[str] = Counter()
+        self._began: dict[str, float] = {}
+        self._changed = threading.Condition()
+        self._closing = threading.Event()
+        self._events: Any = None
+        self._watcher = threading.Thread(target=self._watch, name="containers", daemon=True)
+        self._starters = ThreadPoolExecutor(8, "starter")
+        self._network, hosts = self._make_network()
+        self.addresses = dict(zip(parts, hosts, strict=False))
+        """Of every part, also of one that is down."""
+
+    def supervise(self) -> None:
+        """From now on what exits is started again."""
+        filters = {"event": "die", "label": f"{FLEET}={self._token}"}
+        self._events = self._client.events(decode=True, filters=filters)
+        self._watcher.start()
+
+    def volume(self, name: str) -> str:
+        """Makes a volume and returns its name."""
+        full = f"steadfast-{self._token}-{name}"
+        self._volumes.append(obeyed(self._client.volumes.create, full, labels=self._labels))
+        return full
+
+    def start(self, *parts: Part) -> None:
+        """Starts these together; returns when all have been started, ready or not.
+
+        Raises:
+            ClusterError: Docker refuses.
+        """
+        list(self._starters.map(self._start, parts))
+
+    def remove(self, name: str) -> None:
+        """Ends a part and forgets it; its volumes stay."""
+        with self._changed:
+            self._held.add(name)
+            container = self._containers.pop(name, None)
+        if container is not None:
+            remove(container)
+
+    def close(self) -> None:
+        """Removes everything."""
+        with self._changed:
+            self._closing.set()
+            self._changed.notify_all()
+        list(self._starters.map(self.remove, tuple(self._containers)))
+        self._starters.shutdown()
+        if self._events is not None:
+            self._events.close()
+            self._watcher.join(GONE)
+        remove(self._network)
+        for volume in self._volumes:
+            remove(volume)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL; returns when it is gone.
+
+        Raises:
+            ClusterError: it is down already, or does not go.
+        """
+        self._end(name, "SIGKILL", GONE)
+
+    def terminate(self, name: str) -> None:
+        """Asks it to stop; returns when it is gone.
+
+        Raises:
+            ClusterError: it is down already, or does not go.
+        """
+        self._end(name, self._parts[name].stop_signal, STOPPED)
+
+    def pause(self, name: str) -> None:
+        """Freezes it; returns when it is frozen."""
+        obeyed(self._container(name).pause)
+
+    def resume(self, name: str) -> None:
+        """Lets it go on."""
+        obeyed(self._container(name).unpause)
+
+    def identity(self, name: str) -> str:
+        """The run of its process: another one after every start."""
+        state = self._inspect(name)["State"]
+        return f"container {self._container(name).short_id} pid {state['Pid']} {state['StartedAt']}"
+
+    def state(self, name: str) -> State:
+        """Whether it runs, is paused, or has ended."""
+        state = self._inspect(name)["State"]
+        if state["Paused"]:
+            return "paused"
+        return "running" if state["Running"] else "exited"
+
+    def ends(self, name: str) -> int:
+        """How often it has ended so far."""
+        with self._changed:
+            return self._ends[name]
+
+    def logs(self, name: str, lines: int = 15) -> str:
+        """The end of what it printed, headed by its name."""
+        printed: bytes = obeyed(self._container(name).logs, tail=lines)
+        return f"the end of what {name} printed:\n{printed.decode(errors='replace')}".rstrip()
+
+    def execute(self, name: str, command: list[str]) -> str:
+        """What a command prints, run in the container.
+
+        Raises:
+            ClusterError: it failed.
+        """
+        done = obeyed(self._container(name).exec_run, command, demux=True)
+        out, err = (part.decode(errors="replace") if part else "" for part in done.output)
+        if done.exit_code != 0:
+            raise ClusterError(f"{' '.join(command)}: {(err or out).strip()[-500:]}")
+        printed: str = out.strip()
+        return printed
+
+    def _start(self, part: Part) -> None:
+        address = self.addresses[part.name]
+        container = DockerContainer(
+            part.image,
+            env=dict(part.env),
+            command=list(part.command),
+            name=f"steadfast-{self._token}-{part.name}",
+        )
+        for inside, here in part.ports.items():
+            container.ports[f"{inside}/tcp"] = (LOOPBACK, here)
+        for source, seen in part.mounts.items():
+            container.with_volume_mapping(source, seen, "ro" if source.startswith("/") else "rw")
+        endpoint = EndpointConfig("1.41", ipv4_address=address)
+        container.with_kwargs(
+            labels={**self._labels, PART: part.name},
+            hostname=part.name,
+            # Names are known without a resolver, also of those that are down.
+            extra_hosts=self.addresses,
+            network=self._network.name,
+            networking_config={self._network.name: endpoint},
+            user=part.user,
+            working_dir=part.folder,
+            init=part.init,
+        )
+        with self._changed:
+            self._held.discard(part.name)
+            self._parts[part.name] = part
+        try:
+            obeyed(container.start)
+            number = container.get_container_id()
+        finally:
+            container.get_docker_client().client.close()
+        with self._changed:
+            self._began[part.name] = time.monotonic()
+            self._containers[part.name] = obeyed(self._client.containers.get, number)
+            self._changed.notify_all()
+
+    def _end(self, name: str, signal: str, timeout: float) -> None:
+        before = self.ends(name)
+        obeyed(self._container(name).kill, signal=signal)
+        with self._changed:
+            gone = self._changed.wait_for(lambda: self._ends[name] > before, timeout)
+        if not gone:
+            raise ClusterError(f"{name} is still there {timeout:g} s after {signal}")
+
+    def _container(self, name: str) -> Any:
+        with self._changed:
+            if name not in self._containers:
+                raise ClusterError(f"there is no {name}; there are {', '.join(self._containers)}")
+            return self._containers[name]
+
+    def _inspect(self, name: str) -> dict[str, Any]:
+        container = self._container(name)
+        found: dict[str, Any] = obeyed(self._client.api.inspect_container, container.id)
+        return found
+
+    def _watch(self) -> None:
+        try:
+            for event in self._events:
+                self._ended(event["Actor"]["Attributes"][PART])
+        except (DockerException, OSError, ValueError):
+            if not self._closing.is_set():
+                log.exception("the supervision has ended: Docker does not tell any more")
+
+    def _ended(self, name: str) -> None:
+        with self._changed:
+            self._ends[name] += 1
+            self._changed.notify_all()
+            if not self._closing.is_set() and name not in self._held:
+                self._starters.submit(self._start_again, name)
+
+    def _start_again(self, name: str) -> None:
+        with self._changed:
+            # One that ended at once may not have been written down yet.
+            self._changed.wait_for(lambda: name in self._containers or self._closing.is_set(), GONE)
+            quick = time.monotonic() - self._began.get(name, 0.0) < SETTLED
+            self._quick[name] = self._quick[name] + 1 if quick else 0
+        if self._quick[name] > 1:
+            self._closing.wait(min(LONGEST_DELAY, 0.2 * 2 ** self._quick[name]))
+        try:
+            if self._wanted(name):
+                log.info("%s has ended and is started again", name)
+                obeyed(self._container(name).start)
+                self._began[name] = time.monotonic()
+        except (ClusterError, NotFound) as error:
+            if self._wanted(name):
+                log.error("%s is not started again: %s", name, error)
+
+    def _wanted(self, name: str) -> bool:
+        with self._changed:
+            return name not in self._held and not self._closing.is_set()
+
+    def _make_network(self) -> tuple[Any, list[str]]:
+        for _ in range(TRIES):
+            # Docker knows which addresses are free, but fixes only those of a range that was named.
+            free = obeyed(self._client.networks.create, f"steadfast-{self._token}-free")
+            free.reload()
+            subnet = free.attrs["IPAM"]["Config"][0]["Subnet"]
+            free.remove()
+            pool = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)])
+            name = f"steadfast-{self._token}"
+            with suppress(APIError):  # Somebody else was faster: another range.
+                made = self._client.networks.create(name, ipam=pool, labels=self._labels)
+                # The first address is the host's.
+                hosts = ip_network(subnet).hosts()
+                return made, [str(next(hosts)) for _ in range(32)][1:]
+        raise ClusterError(f"Docker gave no network in {TRIES} tries")

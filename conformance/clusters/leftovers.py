@@ -1,0 +1,86 @@
+"""Whose a container, a volume or a network is: a label names the process, by number and start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError, DockerException, NotFound
+
+from conformance.clusters import ClusterError
+
+OWNER = "steadfast.conformance"
+
+
+def ourselves() -> str:
+    """The value of the label of what this process makes."""
+    return f"{os.getpid()}:{_started(os.getpid())}"
+
+
+def sweep(client: docker.DockerClient) -> list[str]:
+    """Removes what belongs to processes that are gone, and returns the names of it.
+
+    Raises:
+        ClusterError: Docker refuses.
+    """
+    found = [
+        *client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True),
+        *client.networks.list(filters={"label": OWNER}),
+        *client.volumes.list(filters={"label": OWNER}),
+    ]
+    left = [each for each in found if not _is_there(_labels(each)[OWNER])]
+    for each in left:
+        remove(each)
+    return [each.name for each in left]
+
+
+def remove(resource: Any) -> None:
+    """Removes a container, a network or a volume, which may be gone already.
+
+    Raises:
+        ClusterError: Docker refuses.
+    """
+    options: dict[str, Any] = {"force": True, "v": True} if hasattr(resource, "kill") else {}
+    with suppress(NotFound):
+        obeyed(resource.remove, **options)
+
+
+def obeyed(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """What a call of Docker returns.
+
+    Raises:
+        NotFound: there is no such thing.
+        ClusterError: Docker refuses, or does not answer.
+    """
+    try:
+        return call(*arguments, **options)
+    except NotFound:
+        raise
+    except APIError as error:
+        raise ClusterError(f"Docker: {error.explanation or error}") from error
+    except (DockerException, OSError) as error:
+        raise ClusterError(f"Docker: {error}") from error
+
+
+def _labels(resource: Any) -> Mapping[str, str]:
+    attrs = resource.attrs
+    labels: Mapping[str, str] = attrs.get("Config", attrs)["Labels"]
+    return labels
+
+
+def _is_there(owner: str) -> bool:
+    pid, _, started = owner.partition(":")
+    return pid.isdigit() and _started(int(pid)) == started
+
+
+def _started(pid: int) -> str | None:
+    """When a process was started, in ticks since the machine was; `None` when it is gone."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if state == "Z" else fields[18]

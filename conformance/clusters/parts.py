@@ -1,0 +1,176 @@
+"""What each container of a cluster is: its image, command, environment, mounts and ports.
+
+Everybody listens where it always does: each has a network namespace of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from conformance.clusters import Options
+from conformance.clusters.fleet import Part
+from conformance.clusters.images import Images
+from launcher.settings import ROOT
+
+NAMES = ("app", "daprd", "scheduler", "placement", "store", "witness", "gates", "links")
+GRPC, HTTP, WITNESS, STORE = 50001, 3500, 8100, 5432
+GATE, GATE_CONTROL, LINKS_API, HEALTH = 50001, 8200, 8474, 8080
+LINKS: Mapping[str, tuple[int, str]] = {
+    "app-witness": (9001, f"witness:{WITNESS}"),
+    "app-store": (9002, f"store:{STORE}"),
+    "app-sidecar": (9003, f"daprd:{HTTP}"),
+    "daprd-store": (9004, f"store:{STORE}"),
+    "daprd-scheduler": (9005, "scheduler:50006"),
+    "daprd-placement": (9006, "placement:50005"),
+}
+"""Of each link: the port at which it is entered, and where it leads."""
+SOURCE = "/target"
+OURS = "/opt/steadfast"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the parts of one cluster depend on. `published` are ports of this host."""
+
+    options: Options
+    images: Images
+    app_port: int
+    published: Mapping[str, int]
+    volumes: Mapping[str, str]
+    api_token: str
+    webhook_secret: str
+    store_password: str
+    sidecar_address: str
+
+    def database(self, link: str) -> str:
+        """`user:password@host:port/database` through a link."""
+        return f"postgres:{self.store_password}@links:{LINKS[link][0]}/postgres"
+
+    def base(self) -> list[Part]:
+        """Everything but the application and its sidecar."""
+        parts = [
+            self._dapr("links", "/toxiproxy", "-host", "0.0.0.0", port=LINKS_API),
+            self._dapr("placement", "/placement"),
+            self._scheduler(),
+            self._witness(),
+        ]
+        if self.options.gated:
+            parts.append(self._gates())
+        if self.options.store == "postgres":
+            parts.append(self._store())
+        return parts
+
+    def daprd(self) -> Part:
+        """The sidecar. It reaches everybody through links."""
+        state = "/data/state.db"
+        if self.options.store == "postgres":
+            state = f"postgresql://{self.database('daprd-store')}"
+        flags = {
+            "app-id": self.options.target.app_id,
+            "resources-path": f"/components/{self.options.store}",
+            "config": "/components/config.yaml",
+            "placement-host-address": f"links:{LINKS['daprd-placement'][0]}",
+            "scheduler-host-address": f"links:{LINKS['daprd-scheduler'][0]}",
+            "dapr-listen-addresses": "0.0.0.0",
+            "dapr-http-port": HTTP,
+            "dapr-grpc-port": GRPC,
+            "metrics-listen-address": "127.0.0.1",
+        }
+        env = {
+            "DAPR_API_TOKEN": self.api_token,
+            "DAPR_HOST_IP": self.sidecar_address,
+            "STATE_CONNECTION_STRING": state,
+        }
+        mounts = {str(ROOT / "components"): "/components", self.volumes["data"]: "/data"}
+        command = ("/daprd", *(f"--{name}={value}" for name, value in flags.items()))
+        ports = {HTTP: self.published["daprd"]}
+        return Part("daprd", self.images.dapr, command, env, mounts, ports)
+
+    def app(
+        self, image: str | None, command: list[str], env: Mapping[str, str], source: str
+    ) -> Part:
+        """The application: in its own image as that says, otherwise in ours, on its source."""
+        mounts = {self.volumes["data"]: "/data"}
+        ports = {self.app_port: self.published["app"]}
+        return Part(
+            "app",
+            image or self.images.python,
+            tuple(command),
+            env,
+            mounts if image else {**mounts, source: SOURCE},
+            ports,
+            folder=None if image else SOURCE,
+            # A command that does not care about signals would ignore them as process 1.
+            init=True,
+        )
+
+    def _dapr(self, name: str, *command: str, port: int | None = None) -> Part:
+        ports = {port: self.published[name]} if port else {}
+        return Part(name, self.images.dapr, command, ports=ports)
+
+    def _scheduler(self) -> Part:
+        command = (
+            "/scheduler",
+            "--etcd-data-dir=/data",
+            # The scheduler tells sidecars where it is; without this they would find a way around.
+            f"--override-broadcast-host-port=links:{LINKS['daprd-scheduler'][0]}",
+        )
+        mounts = {self.volumes["scheduler"]: "/data"}
+        return Part("scheduler", self.images.dapr, command, mounts=mounts)
+
+    def _store(self) -> Part:
+        # A SIGKILL loses nothing that was written to the kernel; fsync is for a loss of power.
+        command = ("--fsync=off", "--max_connections=300")
+        env = {"POSTGRES_PASSWORD": self.store_password}
+        mounts = {self.volumes["store"]: "/var/lib/steadfast"}
+        return Part(
+            "store",
+            self.images.postgres,
+            command,
+            env,
+            mounts,
+            user=None,
+            stop_signal="SIGINT",
+        )
+
+    def _witness(self) -> Part:
+        target = self.options.target
+        flags = {
+            "host": "0.0.0.0",
+            "port": str(WITNESS),
+            "data": "/tmp/witness",
+            "config": f"{SOURCE}/{target.witness.config}",
+            "webhook-url": f"http://app:{self.app_port}",
+        }
+        arguments = (part for name, value in flags.items() for part in (f"--{name}", value))
+        return Part(
+            "witness",
+            self.images.python,
+            ("python3", "-m", "downstream", *arguments),
+            {"DOWNSTREAM_WEBHOOK_SECRET": self.webhook_secret},
+            {**_ours("downstream"), str(target.folder): SOURCE},
+            {WITNESS: self.published["witness"]},
+            folder=OURS,
+        )
+
+    def _gates(self) -> Part:
+        flags = {
+            "listen": f"0.0.0.0:{GATE}",
+            "upstream": f"daprd:{GRPC}",
+            "control": f"0.0.0.0:{GATE_CONTROL}",
+        }
+        arguments = (part for name, value in flags.items() for part in (f"--{name}", value))
+        return Part(
+            "gates",
+            self.images.python,
+            ("python3", "-m", "conformance.gates", *arguments),
+            mounts=_ours("conformance", "launcher"),
+            ports={GATE_CONTROL: self.published["gates"]},
+            folder=OURS,
+        )
+
+
+def _ours(*folders: str) -> dict[str, str]:
+    """Our own source as it is now, so that no image is built again when it changes."""
+    return {str(ROOT / folder): f"{OURS}/{folder}" for folder in folders}
