@@ -29,7 +29,11 @@ QUIET = 1.5  # seconds in which a second start would have done something, if it 
 
 @dataclass(frozen=True)
 class Bench:
-    """What all batches of a run share. `undoes` maps undo operations to what they undo."""
+    """What all batches of a run share.
+
+    `undoes` maps undo operations to what they undo, `kin` workflows to their outcomes; `patience`
+    is how many seconds a sidecar may be without a worker before it is taken for wedged.
+    """
 
     cluster: Cluster
     gate: Gate
@@ -38,6 +42,7 @@ class Bench:
     tag: str
     undoes: Mapping[str, str]
     kin: Mapping[str, frozenset[str]]
+    patience: float
     repeat: str
     mutant: str | None = None
     numbers: itertools.count[int] = field(default_factory=itertools.count)
@@ -165,7 +170,15 @@ class _Batch:
         bench = self._bench
         victim = cast(Victim, self._fault.victim)
         kind = "cut" if self._fault.kind == "refused" else self._fault.kind
-        proof = await strike(bench.cluster, bench.gate, victim, kind, self._let_go, bench.emit)
+        proof = await strike(
+            bench.cluster,
+            bench.gate,
+            victim,
+            kind,
+            self._let_go,
+            bench.emit,
+            patience=bench.patience,
+        )
         bench.emit(
             FaultFired(
                 batch=self._name,

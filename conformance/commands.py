@@ -99,7 +99,8 @@ async def run(arguments: argparse.Namespace) -> int:
         parsed = [parse(text) for text in only]
         faults = tuple(dict.fromkeys(fault for _, _, fault in parsed))
         paths = tuple(dict.fromkeys(path for path, _, _ in parsed))
-    choice = Choice(faults=faults, paths=paths, points=arguments.points, only=only)
+    every_path = bool(only) or arguments.every_path
+    choice = Choice(faults, paths, arguments.points, only, every_path)
     return await judge(_setup(arguments), choice, arguments.batch, arguments.line, arguments.mutant)
 
 
@@ -175,6 +176,7 @@ async def judge_mutants(
         session.emit(verdict)
         if not verdict.caught:
             missed.append(verdict)
+    await asyncio.to_thread(session.cluster.replace_app, None, {})
     return healthy, missed
 
 
@@ -187,7 +189,6 @@ async def _judge_mutant(
     await _become(session, mutant)
     bench = session.bench(mutant.name)
     score = await matrix.run(bench, plan, hurried(paths, HURRY), BATCH)
-    await asyncio.to_thread(session.cluster.replace_app, None, {})
     broken: dict[str, int] = {}
     for judged in score.judged:
         for promise in judged.broken:
@@ -221,6 +222,7 @@ def _scenarios(mutant: Mutant, courses: Sequence[Course]) -> Mapping[Fault, list
         faults=tuple(Fault.parse(text) for text in mutant.faults),
         paths=mutant.paths,
         points=mutant.points,
+        every_path=True,
     )
     chosen = choice.scenarios(courses)
     if missing := [str(fault) for fault in choice.faults if fault not in chosen]:
@@ -250,6 +252,7 @@ async def replay(arguments: argparse.Namespace) -> int:
         faults=tuple(dict.fromkeys(fault for _, _, fault in parsed)),
         paths=tuple(dict.fromkeys(path for path, _, _ in parsed)),
         only=only,
+        every_path=True,
     )
     return await judge(_setup(names), choice, BATCH, arguments.line, kept.get("mutant"))
 

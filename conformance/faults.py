@@ -16,6 +16,7 @@ FROZEN = 3.0  # seconds that a victim is paused: its peers must notice, its leas
 APART = 3.0  # seconds that links are cut
 BACK = 60.0  # seconds for a victim to answer again
 WEDGED = 20.0  # seconds without a connected worker after which the sidecar is replaced
+UNHEALED = 5.0  # the same, for a target that says that it does not heal a wedge by itself
 LET_GO = 0.5  # seconds after which a graceful stop is not made to wait for what we hold
 
 Way = Literal["pass", "drop"]
@@ -61,6 +62,8 @@ async def strike(
     kind: str,
     let_go: Callable[[], Awaitable[None]],
     emit: Listener,
+    *,
+    patience: float = WEDGED,
 ) -> Proof:
     """Does it, heals it, and returns when everything answers again.
 
@@ -84,11 +87,11 @@ async def strike(
             await let_go()
         case _:
             raise ClusterError(f"there is no fault {kind}")
-    await come_back(cluster, emit)
+    await come_back(cluster, emit, patience)
     return Proof(True, text, at, time.time())
 
 
-async def come_back(cluster: Cluster, emit: Listener) -> None:
+async def come_back(cluster: Cluster, emit: Listener, patience: float) -> None:
     """Waits until everything is ready; a wedge that is not healed gets a new sidecar.
 
     Raises:
@@ -96,12 +99,12 @@ async def come_back(cluster: Cluster, emit: Listener) -> None:
     """
     sidecar = cluster.identity("daprd")
     try:
-        await asyncio.to_thread(cluster.wait_ready, timeout=WEDGED)
+        await asyncio.to_thread(cluster.wait_ready, timeout=patience)
     except ClusterError as error:
         if "no worker is connected" not in str(error):
-            await asyncio.to_thread(cluster.wait_ready, timeout=BACK - WEDGED)
+            await asyncio.to_thread(cluster.wait_ready, timeout=BACK - patience)
             return
-        text = f"the sidecar had no worker for {WEDGED:.0f} s and got a successor"
+        text = f"the sidecar had no worker for {patience:.0f} s and got a successor"
         emit(Note(kind="wedge", text=text))
         await asyncio.to_thread(cluster.kill, "daprd")
         await asyncio.to_thread(cluster.wait_ready, timeout=BACK)

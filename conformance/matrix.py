@@ -13,7 +13,7 @@ from conformance.batch import Bench
 from conformance.clusters import VICTIMS, ClusterError
 from conformance.contract import WorkflowPath
 from conformance.events import Judged, Note
-from conformance.points import Course
+from conformance.points import Course, distinct
 from conformance.scenario import DUPLICATE, OUTAGES, Fault, Scenario
 
 TRIES = 3  # times that a scenario is sent to its point before it is unknown
@@ -22,21 +22,27 @@ SMALLEST = 20  # instances of a batch, however little a target can hold
 
 @dataclass(frozen=True)
 class Choice:
-    """What of everything possible is wanted; patterns are those of a shell (`*`, `?`)."""
+    """What of everything possible is wanted; patterns are those of a shell (`*`, `?`).
+
+    Points that two paths of a workflow have in common before they part are judged once, unless
+    `every_path` says otherwise.
+    """
 
     faults: tuple[Fault, ...]
     paths: tuple[str, ...] = ("*",)
     points: tuple[str, ...] = ("*",)
     only: frozenset[str] = frozenset()
+    every_path: bool = False
 
     def scenarios(self, courses: Sequence[Course]) -> Mapping[Fault, list[Scenario]]:
         """The chosen scenarios, by their fault."""
         chosen = {}
+        wanted = [course for course in courses if any_of(course.path.name, self.paths)]
+        parted = wanted if self.every_path else distinct(wanted)
         for fault in self.faults:
             found = [
                 scenario
-                for course in courses
-                if any_of(course.path.name, self.paths)
+                for course in parted
                 for point in points_for(course, fault)
                 if any_of(point.name, self.points)
                 for scenario in [Scenario(course.path.name, point, fault)]

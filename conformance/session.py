@@ -22,6 +22,7 @@ from conformance.clusters import Cluster, Options
 from conformance.contract import Target, WorkflowPath
 from conformance.contract import load as load_target
 from conformance.events import Event, Judged, Listener, Log, RunEnded, RunStarted
+from conformance.faults import UNHEALED, WEDGED
 from conformance.matrix import Score
 from conformance.points import Course
 from conformance.promises import PROMISES, text
@@ -111,6 +112,7 @@ class Session:
             tag=self.tag if mutant is None else f"{self.tag}-{mutant.replace('_', '-')}",
             undoes={each.undo: name for name, each in providers.operations.items() if each.undo},
             kin=kin,
+            patience=WEDGED if target.heals_wedge else UNHEALED,
             repeat=repeat if mutant is None else f"{repeat} --mutant {mutant}",
             mutant=mutant,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,11 @@ import docker
 from docker.errors import APIError, DockerException, NotFound
 
 from conformance.clusters import ClusterError
+from launcher.errors import NotReadyError
+from launcher.net import wait_until
 
 OWNER = "steadfast.conformance"
+GONE = 15.0  # seconds
 
 
 def ourselves() -> str:
@@ -44,9 +46,22 @@ def remove(resource: Any) -> None:
     Raises:
         ClusterError: Docker refuses.
     """
+    try:
+        # A network knows of a container for a moment after that was removed.
+        wait_until(lambda: _refusal(resource), GONE)
+    except NotReadyError as error:
+        raise ClusterError(f"{resource.name} is not removed: {error}") from error
+
+
+def _refusal(resource: Any) -> str | None:
     options: dict[str, Any] = {"force": True, "v": True} if hasattr(resource, "kill") else {}
-    with suppress(NotFound):
+    try:
         obeyed(resource.remove, **options)
+    except NotFound:
+        return None
+    except ClusterError as error:
+        return str(error)
+    return None
 
 
 def obeyed(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

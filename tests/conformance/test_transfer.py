@@ -25,11 +25,11 @@ from downstream import config
 TARGET = Path(__file__).with_name("transfer") / "target.toml"
 OURS = ("activities", "app", "conformance", "downstream", "launcher", "tests", "workflows")
 PATHS = ("transfer/done", "transfer/closed", "transfer/confirmed")
-# For each bug a fault that shows it, and the promise that it breaks there.
+# For each bug where it shows, and the promise that it breaks there.
 BUGS = {
-    "key": ("app:kill", "at_most_once"),
-    "undo": ("outage:lost", "all_or_nothing"),
-    "retry": ("outage:5xx", "no_dead_end"),
+    "key": ("transfer/done", "app:kill", "at_most_once"),
+    "undo": ("transfer/done", "outage:lost", "all_or_nothing"),
+    "retry": ("transfer/closed", "outage:5xx", "no_dead_end"),
 }
 HURRY = 20.0  # seconds: what a bug leaves unfinished stays so
 
@@ -102,13 +102,13 @@ async def test_the_correct_version_passes(session: Session, courses: list[Course
 
 @pytest.mark.parametrize("bug", BUGS)
 async def test_a_planted_bug_is_found(session: Session, courses: list[Course], bug: str) -> None:
-    fault, promise = BUGS[bug]
+    path, fault, promise = BUGS[bug]
     await asyncio.to_thread(session.cluster.replace_app, None, {"BUGS": bug})
     try:
-        verdicts = await judged(session, courses, [fault], PATHS, bug)
+        verdicts = await judged(session, courses, [fault], (path,), bug)
     finally:
         await asyncio.to_thread(session.cluster.replace_app, None, {})
-    broken = Counter(promise for each in verdicts for promise in each.broken)
+    broken = Counter(name for each in verdicts for name in each.broken)
     assert broken[promise] > 0, f"{broken}; unknown: {told(verdicts, 'unknown')}"
     assert any(each.verdict == "pass" for each in verdicts)
 
