@@ -76,7 +76,7 @@ def list_(arguments: argparse.Namespace) -> int:
     setup = _setup(arguments)
     print("paths")
     for path in setup.target.paths():
-        endings = " or ".join(ending.outcome for ending in path.endings)
+        endings = " or ".join(dict.fromkeys(ending.outcome for ending in path.endings))
         print(f"  {path.name:44} {endings:22} {path.summary}".rstrip())
     print("faults")
     for fault in matrix.everything():
@@ -84,9 +84,11 @@ def list_(arguments: argparse.Namespace) -> int:
     print("promises")
     for name in promises.PROMISES:
         print(f"  {name:18} {promises.text(name).splitlines()[0]}")
+    names = {path.name for path in setup.target.paths()}
     print("mutants")
     for mutant in known_mutants.load():
-        print(f"  {mutant.name:28} {mutant.promise:16} {mutant.summary}")
+        if names.issuperset(mutant.paths):
+            print(f"  {mutant.name:28} {mutant.promise:16} {mutant.summary}")
     return 0
 
 

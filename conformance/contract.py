@@ -11,6 +11,7 @@ everywhere). In requests: `{id}`, `{app}`, `{sidecar}`, `{witness}`, `{api_token
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -289,8 +290,13 @@ def _store(name: str) -> Store:
 
 
 def pointer(document: Any, path: str) -> Any:
-    """What a JSON pointer (RFC 6901) leads to; `None` where there is nothing."""
+    """What a JSON pointer (RFC 6901) leads to; `None` where there is nothing.
+
+    It also leads into a string that is JSON itself, as Dapr keeps outputs and custom states.
+    """
     for part in path.split("/")[1:]:
+        if isinstance(document, str):
+            document = _parsed(document)
         part = part.replace("~1", "/").replace("~0", "~")
         if isinstance(document, list) and part.isdigit() and int(part) < len(document):
             document = document[int(part)]
@@ -299,6 +305,13 @@ def pointer(document: Any, path: str) -> Any:
         else:
             return None
     return document
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def load(file: Path) -> Target:

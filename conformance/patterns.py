@@ -38,9 +38,18 @@ def missing(ending: Ending, effects: Sequence[Mapping[str, Any]]) -> list[str]:
     return absent
 
 
+def unexpected(ending: Ending, effects: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The effects that an ending does not name at all; how often each occurs does not matter."""
+    return [
+        f"{effect['operation']} ({effect['key']})"
+        for effect in effects
+        if not any(matches(pattern, effect) for pattern in ending.effects)
+    ]
+
+
 def complete(ending: Ending, effects: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether everything that an ending names was done, whatever else was."""
-    return not missing(ending, effects)
+    """Whether everything that an ending names was done, and nothing of another kind."""
+    return not missing(ending, effects) and not unexpected(ending, effects)
 
 
 def counts(ending: Ending) -> Counter[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import platform
@@ -10,7 +11,7 @@ import shlex
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -86,6 +87,7 @@ class Session:
     emit: Listener
     folder: Path
     tag: str
+    numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     async def measure(self, paths: Sequence[WorkflowPath]) -> list[Course]:
         """Dry runs of these paths.
@@ -115,6 +117,7 @@ class Session:
             patience=WEDGED if target.heals_wedge else UNHEALED,
             repeat=repeat if mutant is None else f"{repeat} --mutant {mutant}",
             mutant=mutant,
+            numbers=self.numbers,
         )
 
 

@@ -78,6 +78,10 @@ class Courier:
         """Makes a committed plan happen when it is due."""
         self._spawn(self._happen(plan))
 
+    async def bring_about(self, plan: Plan) -> None:
+        """Makes a committed plan happen, when it is due, and returns when it has."""
+        await self._happen(plan)
+
     def send(self, callback: Callback) -> None:
         """Delivers a committed callback, from its due date on."""
         self._spawn(self._send(callback))

@@ -25,7 +25,7 @@ def routes(providers: Providers, store: Store, courier: Courier) -> APIRouter:
 
     @router.post("/due", status_code=202)
     async def happen_now(due: Due) -> dict[str, bool]:
-        """Lets a planned event happen now; `planned` is false when it has happened before.
+        """Lets a planned event happen, and answers then; `planned` is false when it is over.
 
         404 when the key is not known yet.
         """
@@ -35,10 +35,7 @@ def routes(providers: Providers, store: Store, courier: Courier) -> APIRouter:
             raise Problem(404, "unknown-key", f"{due.operation} never saw this key")
         plan = store.plans.get((deed.n, due.type))
         if plan is not None:
-            # In the journal too, so that a restart does not wait for the old date.
-            plan = plan.model_copy(update={"due": datetime.now(UTC)})
-            await store.commit(plan)
-            courier.expect(plan)
+            await courier.bring_about(plan.model_copy(update={"due": datetime.now(UTC)}))
         return {"planned": plan is not None}
 
     return router

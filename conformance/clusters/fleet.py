@@ -78,6 +78,9 @@ class Fleet:
         self._quick: Counter[str] = Counter()
         self._began: dict[str, float] = {}
         self._changed = threading.Condition()
+        # Docker counts the containers of a network, and counts wrong when they come and go at the
+        # same moment; the network could not be removed then.
+        self._attaching = threading.Lock()
         self._closing = threading.Event()
         self._events: Any = None
         self._watcher = threading.Thread(target=self._watch, name="containers", daemon=True)
@@ -99,12 +102,13 @@ class Fleet:
         return full
 
     def start(self, *parts: Part) -> None:
-        """Starts these together; returns when all have been started, ready or not.
+        """Starts these in this order; returns when all have been started, ready or not.
 
         Raises:
             ClusterError: Docker refuses.
         """
-        list(self._starters.map(self._start, parts))
+        for part in parts:
+            self._start(part)
 
     def remove(self, name: str) -> None:
         """Ends a part and forgets it; its volumes stay."""
@@ -215,7 +219,8 @@ class Fleet:
             self._held.discard(part.name)
             self._parts[part.name] = part
         try:
-            obeyed(container.start)
+            with self._attaching:
+                obeyed(container.start)
             number = container.get_container_id()
         finally:
             container.get_docker_client().client.close()
@@ -226,7 +231,8 @@ class Fleet:
 
     def _end(self, name: str, signal: str, timeout: float) -> None:
         before = self.ends(name)
-        obeyed(self._container(name).kill, signal=signal)
+        with self._attaching:
+            obeyed(self._container(name).kill, signal=signal)
         with self._changed:
             gone = self._changed.wait_for(lambda: self._ends[name] > before, timeout)
         if not gone:
@@ -269,7 +275,8 @@ class Fleet:
         try:
             if self._wanted(name):
                 log.info("%s has ended and is started again", name)
-                obeyed(self._container(name).start)
+                with self._attaching:
+                    obeyed(self._container(name).start)
                 self._began[name] = time.monotonic()
         except (ClusterError, NotFound) as error:
             if self._wanted(name):

@@ -1,6 +1,7 @@
 """The images that clusters run, built here and named after what is in them.
 
-`python -m conformance.clusters.images` builds those of docker-compose.yml, under fixed names.
+`python -m conformance.clusters.images` builds those of docker-compose.yml, under fixed names, and
+makes the secrets that it wants.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TypeVar
 import docker
 from docker.errors import APIError, BuildError
 
-from conformance.clusters import ClusterError
+from conformance.clusters import ClusterError, compose
 from conformance.clusters import packages as python_packages
 from conformance.clusters.bases import base, exists
 from conformance.clusters.docker import ensure_running, only_one
@@ -140,9 +141,9 @@ def _dapr() -> Recipe:
 
     def context(draft: Path) -> Context:
         (draft / "data").mkdir()
-        # Whatever user a container runs as may write to its volumes.
         (draft / "data").chmod(0o1777)
-        return {**binaries, "data": draft / "data"}
+        found = {**binaries, "data": draft / "data"}
+        return {f"root/{name}": path for name, path in found.items()}
 
     return Recipe("dapr", (*stamps, *sizes), context)
 
@@ -236,7 +237,8 @@ def main() -> int:
     try:
         for name in for_compose(ensure_running()):
             print(name)
-    except ClusterError as error:
+        print(compose.write_secrets(Settings.load().run_dir))
+    except (ClusterError, LauncherError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

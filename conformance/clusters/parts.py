@@ -48,18 +48,17 @@ class Plan:
         return f"postgres:{self.store_password}@links:{LINKS[link][0]}/postgres"
 
     def base(self) -> list[Part]:
-        """Everything but the application and its sidecar."""
-        parts = [
-            self._dapr("links", "/toxiproxy", "-host", "0.0.0.0", port=LINKS_API),
-            self._dapr("placement", "/placement"),
-            self._scheduler(),
-            self._witness(),
-        ]
+        """Everything but the application and its sidecar, the slowest first."""
+        parts = [self._store()] if self.options.store == "postgres" else []
         if self.options.gated:
             parts.append(self._gates())
-        if self.options.store == "postgres":
-            parts.append(self._store())
-        return parts
+        return [
+            *parts,
+            self._witness(),
+            self._dapr("links", "/toxiproxy", "-host", "0.0.0.0", port=LINKS_API),
+            self._scheduler(),
+            self._dapr("placement", "/placement"),
+        ]
 
     def daprd(self) -> Part:
         """The sidecar. It reaches everybody through links."""

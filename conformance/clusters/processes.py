@@ -206,7 +206,8 @@ class Processes:
         self._await_first(timeout)
         self._supervisor.add(self._app())
         self._await_first(timeout)
-        self.values = {**self._placeholders, **self._own_values()}
+        # The suite itself never goes over a link that it may cut.
+        self.values = {**self._placeholders, "witness": self.witness, **self._own_values()}
 
     def _addresses(self, settings: Settings) -> None:
         self.app = f"http://{LOOPBACK}:{settings.port}"

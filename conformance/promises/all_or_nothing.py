@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from conformance.contract import Ending
 from conformance.evidence import Evidence
-from conformance.patterns import matches, missing
+from conformance.patterns import matches, missing, operation, unexpected
 
 
 def check(seen: Evidence) -> str | None:
@@ -15,11 +15,15 @@ def check(seen: Evidence) -> str | None:
         return disorder
     if not seen.ended:
         return None
-    best = min(seen.path.endings, key=lambda ending: len(missing(ending, seen.effects)))
+    effects = [effect for effect in seen.effects if not seen.is_alert(effect)]
+    best = min(
+        seen.path.endings,
+        key=lambda ending: len(missing(ending, seen.effects)) + len(unexpected(ending, effects)),
+    )
     if absent := missing(best, seen.effects):
         return f"missing for {best.outcome}: {', '.join(absent)}; {_unsettled(seen)}"
-    if surplus := _surplus_undos(seen, best):
-        return f"undone although {best.outcome} does not undo it: {', '.join(surplus)}"
+    if surplus := unexpected(best, effects):
+        return f"done although {best.outcome} does not name it: {', '.join(surplus)}"
     if not best.unordered and (wrong := _misplaced(best, seen)):
         return wrong
     return None
@@ -32,10 +36,18 @@ def _disorder(seen: Evidence) -> str | None:
         for effect in seen.effects
         if seen.is_undo(effect) and effect["undoes"] in order
     ]
+    if any([name for name, _ in undone] == _undos(seen, ending) for ending in seen.path.endings):
+        # Where an undo fails for a while and is tried again later, the path says so.
+        return None
     for (first, earlier), (second, later) in pairwise(undone):
         if earlier < later:
             return f"{first} ran before {second}: undos are not in reverse order"
     return None
+
+
+def _undos(seen: Evidence, ending: Ending) -> list[str]:
+    names = [operation(pattern) for pattern in ending.effects]
+    return [name for name in names if seen.undoes.get(name, name) != name]
 
 
 def _unsettled(seen: Evidence) -> str:
@@ -49,15 +61,6 @@ def _unsettled(seen: Evidence) -> str:
         and effect["key"] not in undone
     ]
     return f"standing: {', '.join(standing) or 'nothing'}"
-
-
-def _surplus_undos(seen: Evidence, ending: Ending) -> list[str]:
-    undos = [effect for effect in seen.effects if seen.is_undo(effect)]
-    return [
-        effect["operation"]
-        for effect in undos
-        if not any(matches(pattern, effect) for pattern in ending.effects)
-    ]
 
 
 def _misplaced(ending: Ending, seen: Evidence) -> str | None:

@@ -255,9 +255,10 @@ def _can_read_state(cluster: Containers) -> bool:
 
 def _can_schedule(cluster: Containers) -> bool:
     try:
-        return _sidecar(cluster, "/v1.0-alpha1/jobs/nothing").status_code == 404
+        answer = _sidecar(cluster, "/v1.0-alpha1/jobs/nothing", timeout=2)
     except httpx.ReadTimeout:
         return False
+    return "job not found" in answer.text
 
 
 def _knows_placement(cluster: Containers) -> bool:
@@ -265,6 +266,6 @@ def _knows_placement(cluster: Containers) -> bool:
     return "disconnected" not in known["actorRuntime"]["placement"]
 
 
-def _sidecar(cluster: Containers, path: str) -> httpx.Response:
+def _sidecar(cluster: Containers, path: str, timeout: float = 10) -> httpx.Response:
     token = {"dapr-api-token": cluster.values["api_token"]}
-    return httpx.get(cluster.sidecar + path, headers=token, timeout=10)
+    return httpx.get(cluster.sidecar + path, headers=token, timeout=timeout)

@@ -19,7 +19,7 @@ from conformance.events import Judged
 from conformance.matrix import Choice
 from conformance.points import Course
 from conformance.scenario import Fault
-from conformance.session import Session, Setup, opened
+from conformance.session import BATCH, Session, Setup, opened
 from downstream import config
 
 TARGET = Path(__file__).with_name("transfer") / "target.toml"
@@ -55,7 +55,7 @@ async def judged(
     choice = Choice(faults=tuple(Fault.parse(text) for text in faults), paths=paths)
     patience = matrix.hurried(session.setup.target.paths(), HURRY)
     bench = session.bench(bug or None)
-    score = await matrix.run(bench, choice.scenarios(courses), patience, cli.BATCH)
+    score = await matrix.run(bench, choice.scenarios(courses), patience, BATCH)
     return score.judged
 
 

@@ -1,0 +1,75 @@
+"""What docker-compose.yml needs besides images: a command that reads it, and secrets."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import subprocess
+from pathlib import Path
+
+from conformance.clusters import ClusterError
+from conformance.clusters.docker import install
+from launcher.files import write_private
+from launcher.settings import Secrets
+
+DEADLINE = 30  # seconds for a command to tell its version
+
+
+def command() -> list[str]:
+    """Docker's own compose, or docker-compose; installs Debian's where that is possible.
+
+    Raises:
+        ClusterError: there is none and it cannot be installed; says how.
+    """
+    for found in (["docker", "compose"], ["docker-compose"]):
+        if _works(found):
+            return found
+    install("docker-compose")
+    if not _works(["docker-compose"]):
+        raise ClusterError("docker-compose does not run here")
+    return ["docker-compose"]
+
+
+def write_secrets(run_dir: Path) -> Path:
+    """Makes the environment files of the services, unless they are there; returns their folder.
+
+    A database keeps the password that it was made with: files that are there are never changed.
+
+    Raises:
+        LauncherError: the secrets of the run directory are damaged.
+    """
+    folder = run_dir / "compose"
+    if (folder / "postgres.env").exists():
+        return folder
+    known = Secrets.of(run_dir)
+    password = secrets.token_urlsafe(24)
+    database = f"postgres:{password}@postgres:5432/postgres"
+    keys = {"launcher": {"secret": known.jwt_key}}
+    files = {
+        "app": {
+            "DAPR_API_TOKEN": known.dapr_api_token,
+            "STEADFAST_DATABASE_URL": f"postgresql+asyncpg://{database}",
+            "STEADFAST_DECISION_KEY": known.decision_key,
+            "STEADFAST_JWT_KEYS": json.dumps(keys, separators=(",", ":")),
+            "STEADFAST_WEBHOOK_SECRET": known.webhook_secret,
+        },
+        "daprd": {
+            "DAPR_API_TOKEN": known.dapr_api_token,
+            "STATE_CONNECTION_STRING": f"postgresql://{database}",
+        },
+        "downstream": {"DOWNSTREAM_WEBHOOK_SECRET": known.webhook_secret},
+        # The last one: when it is there, all are.
+        "postgres": {"POSTGRES_PASSWORD": password},
+    }
+    for name, variables in files.items():
+        lines = "".join(f"{variable}={value}\n" for variable, value in variables.items())
+        write_private(folder / f"{name}.env", lines)
+    return folder
+
+
+def _works(command: list[str]) -> bool:
+    if shutil.which(command[0]) is None:
+        return False
+    asked = subprocess.run([*command, "version"], capture_output=True, timeout=DEADLINE)
+    return asked.returncode == 0

@@ -1,0 +1,6 @@
+# Dapr's services and Toxiproxy: static binaries, and nothing else. Whatever user a container runs as
+# may write to /data.
+FROM scratch
+COPY root /
+USER 65532:65532
+WORKDIR /data

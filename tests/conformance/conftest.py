@@ -1,0 +1,72 @@
+"""One container cluster for all tests that judge the application on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from conformance import matrix
+from conformance import report as reports
+from conformance.events import Event, Judged
+from conformance.matrix import Choice, Score
+from conformance.points import Course
+from conformance.report.terminal import Terminal
+from conformance.scenario import Fault
+from conformance.session import BATCH, Session, Setup, ended, opened
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Judge:
+    """A cluster with the application on it, and what was judged there so far."""
+
+    runner: asyncio.Runner
+    session: Session
+    courses: list[Course]
+    score: Score
+
+    def __call__(self, faults: str, *paths: str, points: tuple[str, ...] = ("*",)) -> list[Judged]:
+        """Judges these points with these faults; returns all verdicts."""
+        wanted = tuple(Fault.parse(text) for text in faults.split())
+        chosen = Choice(wanted, paths, points, every_path=True).scenarios(self.courses)
+        found = [course.path for course in self.courses]
+        bench = self.session.bench()
+        score = self.runner.run(matrix.run(bench, chosen, found, BATCH))
+        self.score.judged += score.judged
+        return score.judged
+
+
+def assert_passed(judged: list[Judged], at_least: int) -> None:
+    wrong = [
+        f"{each.scenario}: {each.broken or each.reason}"
+        for each in judged
+        if each.verdict != "pass"
+    ]
+    assert wrong == []
+    assert len({each.scenario for each in judged}) >= at_least
+
+
+@pytest.fixture(scope="session")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
+    work = tmp_path_factory.mktemp("conformance")
+    setup = Setup.of(ROOT / "target.toml", "containers", "postgres", work)
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        listeners: list[Callable[[Event], None]] = [Terminal()]
+        session = runner.run(
+            stack.enter_async_context(opened(setup, *listeners, command="make test"))
+        )
+        try:
+            courses = runner.run(session.measure(list(setup.target.paths())))
+            found = Judge(runner, session, courses, Score())
+            yield found
+            session.emit(ended(found.score))
+            reports.write(session.folder / "log.jsonl", session.folder)
+        finally:
+            runner.run(stack.aclose())
