@@ -150,8 +150,9 @@ class Crowd:
             if member.ended:
                 # It will not come to this point any more; what is left is to see how it ended.
                 return
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, 1.0)
+            # Nothing new at the gate, nothing new in the look: asking costs the application time.
+            await self._news(member, pause)
+            pause = min(2 * pause, STALE)
 
     def _moved(self, member: Member, signal: Signal) -> bool:
         """Whether the instance can have come to where the signal is due, as the gate sees it."""
@@ -165,10 +166,10 @@ class Crowd:
         # After a fault the gate may wait for an answer that died; then the look decides.
         return not seen.held and time.monotonic() - member.heard > STALE and seen.turns > 0
 
-    async def _news(self, member: Member) -> None:
+    async def _news(self, member: Member, patience: float = STALE) -> None:
         member.news.clear()
         with suppress(TimeoutError):
-            async with asyncio.timeout(STALE):
+            async with asyncio.timeout(patience):
                 await member.news.wait()
 
     async def _send(self, member: Member, signal: Signal, what: str) -> None:

@@ -111,7 +111,7 @@ async def run(
                 score.judged += [_lost(bench, each, named, str(error)) for each in lost]
                 raise
             score.judged += result.judged
-            if len(result.deferred) > len(now) / 4 and size > SMALLEST:
+            if len(now) > SMALLEST and len(result.deferred) > len(now) / 4:
                 size = max(SMALLEST, len(now) - len(result.deferred))
                 text = f"the target holds about {size} steps at once: batches are split"
                 bench.emit(Note(kind="split", text=text))

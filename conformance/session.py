@@ -31,7 +31,7 @@ from downstream.config import load as load_providers
 from launcher.runtime import TOOLS
 
 CLUSTERS = ("processes", "containers")
-BATCH = 240  # instances at once, unless told otherwise
+BATCH = 400  # instances at once, unless told otherwise
 KEPT = 50  # failures of a run that are written to files of their own
 
 

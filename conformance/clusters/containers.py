@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from conformance.clusters import ClusterError, Link, Options, State, Victim, images, parts
@@ -21,6 +23,7 @@ from launcher.errors import NotReadyError
 from launcher.net import LOOPBACK, free_ports, status, wait_until
 
 PORT = 8000  # of an application that does not say
+HOPELESS = 3  # ends after which a first start is given up
 PUBLISHED = ("app", "daprd", "witness", "gates", "links")
 
 
@@ -152,18 +155,19 @@ class Containers:
 
     def _start(self, fleet: Fleet, deadline: float) -> None:
         fleet.start(*self._plan.base())
-        self._await(["links"], deadline)
+        self._await(["links"], deadline, HOPELESS)
         self._links = Links(f"http://{LOOPBACK}:{self._published['links']}")
         for name in self._existing(tuple(LINKS)):
             port, upstream = LINKS[name]
             probe = (fleet.addresses["links"], port)
             self._links.make(name, f"0.0.0.0:{port}", upstream, probe)
         if self._options.store == "postgres":
-            self._await(["store"], deadline)
+            self._await(["store"], deadline, HOPELESS)
         fleet.start(self._plan.daprd(), self._app())
-        own = self._own_values()
-        self._await(self._names(), deadline)
-        self.values = {**self._placeholders, "witness": self.witness, **own}
+        with ThreadPoolExecutor(1) as pool:
+            own = pool.submit(self._own_values)
+            self._await(self._names(), deadline, HOPELESS)
+            self.values = {**self._placeholders, "witness": self.witness, **own.result()}
 
     def _names(self) -> list[str]:
         names = ["links", "placement", "scheduler", "witness", "daprd", "app"]
@@ -218,13 +222,19 @@ class Containers:
         store = self._options.store == "postgres"
         return [each for each in links if store or not each.endswith("-store")]
 
-    def _await(self, names: Sequence[str], deadline: float) -> None:
-        probes = self._probes()
+    def _await(self, names: Sequence[str], deadline: float, hopeless: float = math.inf) -> None:
+        fleet, probes = self._running, self._probes()
+
+        def unmet(name: str) -> str | None:
+            if fleet.ends(name) >= hopeless:
+                raise ClusterError(f"{name} keeps ending; {fleet.logs(name)}")
+            return probes[name]()
+
         for name in names:
             try:
-                wait_until(probes[name], max(0.1, deadline - time.monotonic()))
+                wait_until(partial(unmet, name), max(0.1, deadline - time.monotonic()))
             except NotReadyError as error:
-                raise ClusterError(f"{error}; {self._running.logs(name)}") from error
+                raise ClusterError(f"{error}; {fleet.logs(name)}") from error
 
     def _probes(self) -> dict[str, Callable[[], str | None]]:
         where = self._running.addresses

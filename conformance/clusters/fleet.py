@@ -15,19 +15,18 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_network
 from typing import Any
 
 import docker
-from docker.errors import APIError, DockerException, NotFound
-from docker.types import EndpointConfig, IPAMConfig, IPAMPool
+from docker.errors import DockerException, NotFound
+from docker.types import EndpointConfig
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
 from conformance.clusters import ClusterError, State
 from conformance.clusters.leftovers import OWNER, obeyed, ourselves, remove
+from conformance.clusters.network import make_network
 from launcher.net import LOOPBACK
 
 log = logging.getLogger(__name__)
@@ -41,7 +40,6 @@ GONE = 15.0  # seconds for a killed container to be gone
 STOPPED = 40.0  # seconds for a graceful stop
 SETTLED = 3.0  # seconds after which an end is no longer a quick one
 LONGEST_DELAY = 5.0  # seconds between two starts of what keeps ending
-TRIES = 10  # for a range of addresses
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class Fleet:
         self._events: Any = None
         self._watcher = threading.Thread(target=self._watch, name="containers", daemon=True)
         self._starters = ThreadPoolExecutor(8, "starter")
-        self._network, hosts = self._make_network()
+        self._network, hosts = make_network(client, f"steadfast-{self._token}", self._labels)
         self.addresses = dict(zip(parts, hosts, strict=False))
         """Of every part, also of one that is down."""
 
@@ -116,14 +114,16 @@ class Fleet:
             self._held.add(name)
             container = self._containers.pop(name, None)
         if container is not None:
-            remove(container)
+            with self._attaching:
+                remove(container)
 
     def close(self) -> None:
         """Removes everything."""
-        with self._changed:
-            self._closing.set()
-            self._changed.notify_all()
-        list(self._starters.map(self.remove, tuple(self._containers)))
+        self._closing.set()
+        # By label, and not as far as we know: one that could not be started was made all the same.
+        filters = {"label": f"{FLEET}={self._token}"}
+        made = obeyed(self._client.containers.list, all=True, filters=filters, ignore_removed=True)
+        list(self._starters.map(remove, made))
         self._starters.shutdown()
         if self._events is not None:
             self._events.close()
@@ -158,12 +158,12 @@ class Fleet:
 
     def identity(self, name: str) -> str:
         """The run of its process: another one after every start."""
-        state = self._inspect(name)["State"]
+        state = self._look(name)
         return f"container {self._container(name).short_id} pid {state['Pid']} {state['StartedAt']}"
 
     def state(self, name: str) -> State:
         """Whether it runs, is paused, or has ended."""
-        state = self._inspect(name)["State"]
+        state = self._look(name)
         if state["Paused"]:
             return "paused"
         return "running" if state["Running"] else "exited"
@@ -231,6 +231,7 @@ class Fleet:
 
     def _end(self, name: str, signal: str, timeout: float) -> None:
         before = self.ends(name)
+        self._began[name] = 0.0  # It does not end by itself: that is no quick end.
         with self._attaching:
             obeyed(self._container(name).kill, signal=signal)
         with self._changed:
@@ -244,10 +245,8 @@ class Fleet:
                 raise ClusterError(f"there is no {name}; there are {', '.join(self._containers)}")
             return self._containers[name]
 
-    def _inspect(self, name: str) -> dict[str, Any]:
-        container = self._container(name)
-        found: dict[str, Any] = obeyed(self._client.api.inspect_container, container.id)
-        return found
+    def _look(self, name: str) -> Any:
+        return obeyed(self._client.api.inspect_container, self._container(name).id)["State"]
 
     def _watch(self) -> None:
         try:
@@ -261,13 +260,13 @@ class Fleet:
         with self._changed:
             self._ends[name] += 1
             self._changed.notify_all()
-            if not self._closing.is_set() and name not in self._held:
-                self._starters.submit(self._start_again, name)
+        if self._wanted(name):
+            self._starters.submit(self._start_again, name)
 
     def _start_again(self, name: str) -> None:
         with self._changed:
             # One that ended at once may not have been written down yet.
-            self._changed.wait_for(lambda: name in self._containers or self._closing.is_set(), GONE)
+            self._changed.wait_for(lambda: name in self._containers, GONE)
             quick = time.monotonic() - self._began.get(name, 0.0) < SETTLED
             self._quick[name] = self._quick[name] + 1 if quick else 0
         if self._quick[name] > 1:
@@ -285,19 +284,3 @@ class Fleet:
     def _wanted(self, name: str) -> bool:
         with self._changed:
             return name not in self._held and not self._closing.is_set()
-
-    def _make_network(self) -> tuple[Any, list[str]]:
-        for _ in range(TRIES):
-            # Docker knows which addresses are free, but fixes only those of a range that was named.
-            free = obeyed(self._client.networks.create, f"steadfast-{self._token}-free")
-            free.reload()
-            subnet = free.attrs["IPAM"]["Config"][0]["Subnet"]
-            free.remove()
-            pool = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)])
-            name = f"steadfast-{self._token}"
-            with suppress(APIError):  # Somebody else was faster: another range.
-                made = self._client.networks.create(name, ipam=pool, labels=self._labels)
-                # The first address is the host's.
-                hosts = ip_network(subnet).hosts()
-                return made, [str(next(hosts)) for _ in range(32)][1:]
-        raise ClusterError(f"Docker gave no network in {TRIES} tries")

@@ -51,8 +51,10 @@ class Compose:
         wait_until(lambda: None if _status(f"{self.url}/readyz") == 200 else "not ready", UP)
 
     def container(self, service: str) -> Any:
-        name = self.run("ps", "-q", service).strip()
-        return self.client.containers.get(name)
+        known = {"project": self.env["COMPOSE_PROJECT_NAME"], "service": service}
+        labels = [f"com.docker.compose.{name}={value}" for name, value in known.items()]
+        (found,) = self.client.containers.list(all=True, filters={"label": labels})
+        return found
 
     def start(self) -> str:
         order = f"order-{uuid.uuid4().hex[:10]}"
