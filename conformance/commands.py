@@ -26,7 +26,7 @@ from conformance.scenario import NOTHING, Fault, Point, Scenario, parse
 from conformance.session import BATCH, Session, Setup, ended, opened
 
 TEMPLATE = Path(__file__).with_name("template")
-HURRY = 20.0  # seconds that a mutant has to settle: most of those that do not never will
+HURRY = 12.0  # seconds that a mutant has to settle: most of those that do not never will
 HOLD_DEADLINE = 60.0  # seconds until an instance to be debugged is at its point
 
 
