@@ -16,7 +16,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from conformance import commands, contract, scenario
+from conformance import commands, contract, mutants, scenario
 from conformance.clusters import ClusterError
 from conformance.matrix import everything, matrix
 from conformance.points import PathError
@@ -30,6 +30,7 @@ TROUBLE = (
     contract.TargetError,
     scenario.ScenarioError,
     commands.CommandError,
+    mutants.MutantError,
 )
 
 

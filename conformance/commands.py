@@ -6,27 +6,25 @@ import argparse
 import asyncio
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from conformance import matrix, promises
+from conformance import matrix, mutation, promises
 from conformance import mutants as known_mutants
 from conformance import report as reports
 from conformance.aims import aim
 from conformance.contract import WorkflowPath
 from conformance.crowd import Crowd, Member
-from conformance.events import Event, Judged, MutantJudged, PathMeasured
-from conformance.matrix import Choice, Score, hurried
-from conformance.mutants import Mutant
+from conformance.events import Event, PathMeasured
+from conformance.matrix import Choice
 from conformance.points import Course
 from conformance.report.terminal import Terminal
 from conformance.scenario import NOTHING, Fault, Point, Scenario, parse
 from conformance.session import BATCH, Session, Setup, ended, opened
 
 TEMPLATE = Path(__file__).with_name("template")
-HURRY = 12.0  # seconds that a mutant has to settle: most of those that do not never will
 HOLD_DEADLINE = 60.0  # seconds until an instance to be debugged is at its point
 
 
@@ -111,7 +109,7 @@ async def judge(
 ) -> int:
     """A whole run with its reports; returns the exit code."""
     paths = _chosen_paths(setup, choice.paths)
-    mutant = _mutant(mutant_name) if mutant_name else None
+    mutant = mutation.named(mutant_name) if mutant_name else None
     log = None
     try:
         async with opened(setup, Terminal(), command=line) as session:
@@ -121,8 +119,8 @@ async def judge(
             if not chosen:
                 raise CommandError("nothing was chosen: no path has such a point with such a fault")
             if mutant:
-                await _become(session, mutant)
-                paths = hurried(paths, HURRY)
+                await mutation.become(session, mutant)
+                paths = matrix.hurried(paths, mutation.HURRY)
             bench = session.bench(mutant.name if mutant else None)
             score = await matrix.run(bench, chosen, paths, batch)
             session.emit(ended(score))
@@ -142,102 +140,12 @@ async def mutants(arguments: argparse.Namespace) -> int:
     try:
         async with opened(setup, Terminal(), command=arguments.line) as session:
             log = session.folder / "log.jsonl"
-            healthy, missed = await judge_mutants(session, chosen)
+            healthy, missed = await mutation.judge_mutants(session, chosen)
             exit_code = healthy.exit or (1 if missed else 0)
             session.emit(replace(ended(healthy), exit=exit_code))
     finally:
         _report(log)
     return exit_code
-
-
-async def judge_mutants(
-    session: Session, chosen: Sequence[Mutant]
-) -> tuple[Score, list[MutantJudged]]:
-    """The score of the unmutated application, and the mutants that were not caught.
-
-    Raises:
-        CommandError: a mutant names a point that its path does not cross.
-    """
-    names = {name for mutant in chosen for name in mutant.paths}
-    paths = [path for path in session.setup.target.paths() if path.name in names]
-    courses = await session.measure(paths)
-    plans = {mutant.name: _scenarios(mutant, courses) for mutant in chosen}
-    all_of_them: dict[Fault, dict[str, Scenario]] = {}
-    for plan in plans.values():
-        for fault, scenarios in plan.items():
-            all_of_them.setdefault(fault, {}).update({str(each): each for each in scenarios})
-    healthy = await matrix.run(
-        session.bench(),
-        {fault: list(each.values()) for fault, each in all_of_them.items()},
-        paths,
-        BATCH,
-    )
-    missed = []
-    for mutant in chosen:
-        verdict = await _judge_mutant(session, mutant, plans[mutant.name], paths)
-        session.emit(verdict)
-        if not verdict.caught:
-            missed.append(verdict)
-    await asyncio.to_thread(session.cluster.replace_app, None, {})
-    return healthy, missed
-
-
-async def _judge_mutant(
-    session: Session,
-    mutant: Mutant,
-    plan: Mapping[Fault, list[Scenario]],
-    paths: Sequence[WorkflowPath],
-) -> MutantJudged:
-    await _become(session, mutant)
-    bench = session.bench(mutant.name)
-    score = await matrix.run(bench, plan, hurried(paths, HURRY), BATCH)
-    broken: dict[str, int] = {}
-    for judged in score.judged:
-        for promise in judged.broken:
-            broken[promise] = broken.get(promise, 0) + 1
-    caught = mutant.promise in broken
-    return MutantJudged(
-        mutant=mutant.name,
-        summary=mutant.summary,
-        promise=mutant.promise,
-        caught=caught,
-        broken=broken,
-        scenarios=len(score.judged),
-        reason="" if caught else _why_missed(score.judged),
-    )
-
-
-def _why_missed(judged: Sequence[Judged]) -> str:
-    unknown = [each.reason for each in judged if each.verdict == "unknown"]
-    return unknown[0] if unknown else "every promise held"
-
-
-async def _become(session: Session, mutant: Mutant) -> None:
-    target = session.setup.target
-    into = session.folder / "mutants" / mutant.name
-    known_mutants.apply(mutant, target.folder, target.app.source, into)
-    await asyncio.to_thread(session.cluster.replace_app, into, {})
-
-
-def _scenarios(mutant: Mutant, courses: Sequence[Course]) -> Mapping[Fault, list[Scenario]]:
-    choice = Choice(
-        faults=tuple(Fault.parse(text) for text in mutant.faults),
-        paths=mutant.paths,
-        points=mutant.points,
-        every_path=True,
-    )
-    chosen = choice.scenarios(courses)
-    if missing := [str(fault) for fault in choice.faults if fault not in chosen]:
-        where = f"{', '.join(mutant.points)} on {', '.join(mutant.paths)}"
-        raise CommandError(f"{mutant.name}: no such point for {', '.join(missing)}: {where}")
-    return chosen
-
-
-def _mutant(name: str) -> Mutant:
-    for mutant in known_mutants.load():
-        if mutant.name == name:
-            return mutant
-    raise CommandError(f"there is no mutant {name}")
 
 
 async def replay(arguments: argparse.Namespace) -> int:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +15,13 @@ from typing import Any
 from conformance.clusters import ClusterError, Link, Options, State, Victim
 from conformance.clusters.links import Links
 from conformance.clusters.ready import unready_worker
+from conformance.clusters.tree import (
+    descendants,
+    end_store_leftovers,
+    fresh_store_folder,
+    send,
+    stopped,
+)
 from conformance.contract import Value, environment, fill, make_secrets
 from launcher import services
 from launcher.errors import LauncherError, NotReadyError
@@ -68,7 +71,7 @@ class Processes:
             self._binaries = find_or_build((*CORE, "toxiproxy"))
             self._run_dir.acquire()
             self._run_dir.end_leftovers()
-            _end_store_leftovers(self._options.work)
+            end_store_leftovers(self._options.work)
             # What a run keeps is its log; the data of the one before would be judged again.
             shutil.rmtree(self._data, ignore_errors=True)
             shutil.rmtree(self._logs, ignore_errors=True)
@@ -101,7 +104,7 @@ class Processes:
         running = self._supervisor.member(victim).running
         if running is None:
             return "exited"
-        return "paused" if _stopped(running.pid) else "running"
+        return "paused" if stopped(running.pid) else "running"
 
     def kill(self, victim: Victim) -> None:
         """SIGKILL; returns when it is gone."""
@@ -123,18 +126,16 @@ class Processes:
     def pause(self, victim: Victim) -> None:
         """SIGSTOP to it and its children; returns when they have stopped."""
         pid = self._pid(victim)
-        family = [pid, *_descendants(pid)]
+        family = [pid, *descendants(pid)]
         for each in family:
-            _send(each, signal.SIGSTOP)
-        self._await(
-            lambda: None if all(map(_stopped, family)) else f"{victim} is not stopped", GONE
-        )
+            send(each, signal.SIGSTOP)
+        self._await(lambda: None if all(map(stopped, family)) else f"{victim} is not stopped", GONE)
 
     def resume(self, victim: Victim) -> None:
         """SIGCONT to it and its children."""
         pid = self._pid(victim)
-        for each in (pid, *_descendants(pid)):
-            _send(each, signal.SIGCONT)
+        for each in (pid, *descendants(pid)):
+            send(each, signal.SIGCONT)
 
     def cut(self, *links: Link) -> None:
         """Breaks these links."""
@@ -194,7 +195,7 @@ class Processes:
         self._secrets = Secrets.of(self._options.work)
         if self._options.store == "postgres":
             ensure_installed()
-            self._store = Postgres(_fresh_store_folder(self._options.work), store_port)
+            self._store = Postgres(fresh_store_folder(self._options.work), store_port)
             self._store.create()
         self._addresses(settings)
         self._supervisor = Supervisor(self._run_dir, self._logs)
@@ -383,60 +384,3 @@ class Processes:
             wait_until(unmet, timeout)
         except NotReadyError as error:
             raise ClusterError(str(error)) from error
-
-
-def _store_parent(work: Path) -> Path:
-    # Below the system's temporary folder, which the server's own user can reach; named after the
-    # run's folder, so that the next run finds and removes what a killed one has left.
-    name = hashlib.sha256(str(work.resolve()).encode()).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"steadfast-conformance-{name}"
-
-
-def _end_store_leftovers(work: Path) -> None:
-    """Kills PostgreSQL's children of a run that was killed while its store was paused.
-
-    They have written over their environment, so no mark tells whose they are; their folder does.
-    """
-    parent = _store_parent(work)
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if (folder / "cwd").readlink().is_relative_to(parent):
-                _send(int(folder.name), signal.SIGKILL)
-
-
-def _fresh_store_folder(work: Path) -> Path:
-    parent = _store_parent(work)
-    shutil.rmtree(parent, ignore_errors=True)
-    parent.mkdir(mode=0o711)
-    return parent / "server"
-
-
-def _send(pid: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def _stopped(pid: int) -> bool:
-    return _stat(pid)[:1] in ("T", "t", "")
-
-
-def _stat(pid: int) -> str:
-    """State and parent of a process, as /proc tells them; empty when it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2]
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
-def _descendants(pid: int) -> list[int]:
-    parents: dict[int, list[int]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        fields = _stat(int(folder.name)).split()
-        if len(fields) > 1:
-            parents.setdefault(int(fields[1]), []).append(int(folder.name))
-    found, todo = [], [pid]
-    while todo:
-        children = parents.get(todo.pop(), [])
-        found += children
-        todo += children
-    return found

@@ -12,8 +12,10 @@ import pytest
 
 from conformance import matrix
 from conformance import report as reports
-from conformance.events import Event, Judged
+from conformance.events import Event, Judged, MutantJudged
 from conformance.matrix import Choice, Score
+from conformance.mutants import load as load_mutants
+from conformance.mutation import judge_mutants
 from conformance.points import Course
 from conformance.report.terminal import Terminal
 from conformance.scenario import Fault
@@ -40,6 +42,15 @@ class Judge:
         score = self.runner.run(matrix.run(bench, chosen, found, BATCH))
         self.score.judged += score.judged
         return score.judged
+
+    def mutants(self, *names: str) -> list[MutantJudged]:
+        """Judges mutants and the unmutated application; returns those that were not caught."""
+        chosen = [mutant for mutant in load_mutants() if mutant.name in names or not names]
+        work = judge_mutants(self.session, chosen, self.courses)
+        healthy, missed = self.runner.run(work)
+        self.score.judged += healthy.judged
+        assert_passed(healthy.judged, 1)
+        return missed
 
 
 def assert_passed(judged: list[Judged], at_least: int) -> None:

@@ -42,3 +42,8 @@ def test_whatever_the_providers_do_to_us(judge: Judge) -> None:
 
 def test_a_graceful_stop_of_the_application(judge: Judge) -> None:
     assert_passed(judge("app:stop", "task_processing/done"), 35)
+
+
+def test_every_mutant_is_caught_at_its_own_point(judge: Judge) -> None:
+    """Last of all: it leaves instances behind that will never settle."""
+    assert [f"{missed.mutant}: {missed.reason}" for missed in judge.mutants()] == []
