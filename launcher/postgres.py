@@ -1,6 +1,5 @@
 """A real PostgreSQL server for tests: started here, killed here, without a container."""
 
-import logging
 import os
 import pwd
 import secrets
@@ -12,12 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from launcher.debian import install
 from launcher.errors import LauncherError, NotReadyError
 from launcher.files import last_lines, write_private
 from launcher.net import LOOPBACK, free_ports, obstacle, wait_until
 from launcher.process import Process
-
-log = logging.getLogger(__name__)
 
 HOW = "there is no PostgreSQL server here: apt-get install postgresql"
 
@@ -42,17 +40,7 @@ def ensure_installed() -> Path:
     """
     if (found := find_binaries()) is not None:
         return found
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise LauncherError(HOW)
-    log.info("installing PostgreSQL for the tests")
-    # In run level 1 the package does not start the server that it sets up.
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    for arguments in (["update"], ["install", "-y", "--no-install-recommends", "postgresql"]):
-        done = subprocess.run(
-            ["apt-get", "-qq", *arguments], env=env, capture_output=True, text=True, timeout=600
-        )
-        if done.returncode != 0:
-            raise LauncherError(f"apt-get {arguments[0]} failed: {done.stderr.strip()}")
+    install("postgresql")
     if (found := find_binaries()) is None:
         raise LauncherError(HOW)
     return found

@@ -19,7 +19,8 @@ import docker
 from docker.errors import DockerException
 
 from conformance.clusters import ClusterError
-from launcher.errors import NotReadyError
+from launcher import debian
+from launcher.errors import LauncherError, NotReadyError
 from launcher.files import last_lines
 from launcher.net import wait_until
 from launcher.runtime import BUILT
@@ -27,7 +28,6 @@ from launcher.runtime import BUILT
 log = logging.getLogger(__name__)
 
 HOW = "no Docker daemon answers here: start it, or name one in DOCKER_HOST"
-APT_DEADLINE = 600.0  # seconds
 DAEMON_DEADLINE = 60.0
 CALL_DEADLINE = 120
 DAEMON_LOG = BUILT / "dockerd.log"
@@ -70,16 +70,10 @@ def install(*packages: str) -> None:
     Raises:
         ClusterError: this is not Debian, we are not root, or apt-get refuses.
     """
-    names = " ".join(packages)
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise ClusterError(f"missing here: {names}; as root on Debian: apt-get install {names}")
-    log.info("installing %s", names)
-    # In run level 1 a package does not start the service that it brings.
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    # Another apt-get may be at work: it is waited for.
-    quiet = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
-    for arguments in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
-        run([*quiet, *arguments], APT_DEADLINE, env=env)
+    try:
+        debian.install(*packages)
+    except LauncherError as error:
+        raise ClusterError(str(error)) from error
 
 
 def run(command: Sequence[str], timeout: float, **options: object) -> str:

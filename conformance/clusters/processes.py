@@ -5,46 +5,32 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from conformance.clusters import ClusterError, Link, Options, State, Victim
+from conformance.clusters.layout import Layout, Watched
 from conformance.clusters.links import Links
 from conformance.clusters.ready import unready_worker
 from conformance.clusters.tree import (
     descendants,
     end_store_leftovers,
-    fresh_store_folder,
     send,
     stopped,
 )
-from conformance.contract import Value, environment, fill, make_secrets
+from conformance.contract import Value, environment, fill
 from launcher import services
 from launcher.errors import LauncherError, NotReadyError
 from launcher.files import last_lines
-from launcher.net import LOOPBACK, free_ports, wait_until
-from launcher.postgres import Postgres, ensure_installed
+from launcher.net import LOOPBACK, wait_until
 from launcher.rundir import RunDir
 from launcher.runtime import CORE, find_or_build
 from launcher.services import Service
-from launcher.settings import ROOT, Secrets, Settings
 from launcher.supervisor import Supervisor
 
 GONE = 10.0  # seconds for a process to end or to stop
-
-
-@dataclass(frozen=True, slots=True)
-class _Watched(Service):
-    """A service that is not asked over HTTP whether it is ready."""
-
-    probe: Callable[[], str | None] = lambda: None
-
-    def unready(self) -> str | None:
-        return self.probe()
 
 
 class Processes:
@@ -63,7 +49,6 @@ class Processes:
         self._data = options.work / "data"
         self._supervisor = Supervisor(self._run_dir, self._logs)
         self._links: Links | None = None
-        self._store: Postgres | None = None
 
     def start(self, timeout: float = 120) -> None:
         """Starts everything; returns when the worker is connected."""
@@ -173,9 +158,9 @@ class Processes:
     def command(self, argv: Sequence[str]) -> str:
         """What a command prints, run in the application's environment and folder."""
         done = subprocess.run(
-            fill(list(argv), self._placeholders),
+            fill(list(argv), self._layout.placeholders),
             cwd=self._source,
-            env={**services.environment(self._settings), **self._environment()},
+            env={**services.environment(self._layout.settings), **self._environment()},
             capture_output=True,
             text=True,
             timeout=60,
@@ -185,112 +170,24 @@ class Processes:
         return done.stdout.strip()
 
     def _start(self, timeout: float) -> None:
-        self._settings = settings = Settings.ephemeral(
-            self._options.work, app_id=self._target.app_id
-        )
-        ports = free_ports(10)
-        self._gate_grpc, self._gate_control, toxiproxy, store_port, *free = ports
-        names = ("app-witness", "app-store", "daprd-store", "daprd-scheduler", "daprd-placement")
-        self._through: dict[str, int] = dict(zip((*names, "app-sidecar"), free, strict=True))
-        self._secrets = Secrets.of(self._options.work)
-        if self._options.store == "postgres":
-            ensure_installed()
-            self._store = Postgres(fresh_store_folder(self._options.work), store_port)
-            self._store.create()
-        self._addresses(settings)
+        self._layout = layout = Layout(self._options, self._binaries)
+        self.app, self.sidecar = layout.app, layout.sidecar
+        self.witness, self.gate = layout.witness, layout.gate
         self._supervisor = Supervisor(self._run_dir, self._logs)
-        proxy = self._toxiproxy(toxiproxy)
+        proxy = layout.toxiproxy()
         self._supervisor.start(proxy)
         self._await(proxy.unready, 10)
-        self._make_links(f"http://{LOOPBACK}:{toxiproxy}", store_port)
-        self._supervisor.add(*self._base(store_port))
+        self._links = Links(layout.links_api)
+        for name, port in layout.upstreams().items():
+            through = layout.through[name]
+            listen, upstream = f"{LOOPBACK}:{through}", f"{LOOPBACK}:{port}"
+            self._links.make(name, listen, upstream, (LOOPBACK, through))
+        self._supervisor.add(*layout.base())
         self._await_first(timeout)
         self._supervisor.add(self._app())
         self._await_first(timeout)
         # The suite itself never goes over a link that it may cut.
-        self.values = {**self._placeholders, "witness": self.witness, **self._own_values()}
-
-    def _addresses(self, settings: Settings) -> None:
-        self.app = f"http://{LOOPBACK}:{settings.port}"
-        self.sidecar = f"http://{LOOPBACK}:{settings.dapr_http_port}"
-        self.witness = f"http://{LOOPBACK}:{settings.downstream_port}"
-        self.gate = f"http://{LOOPBACK}:{self._gate_control}" if self._options.gated else ""
-        grpc = self._gate_grpc if self._options.gated else settings.dapr_grpc_port
-        self._placeholders = {
-            "python": sys.executable,
-            "host": LOOPBACK,
-            "port": str(settings.port),
-            "data": str(self._data),
-            "app": self.app,
-            "sidecar": self.sidecar,
-            "witness": f"http://{LOOPBACK}:{self._through['app-witness']}",
-            "witness_direct": self.witness,
-            "sidecar_host": LOOPBACK,
-            "sidecar_http_host": LOOPBACK,
-            "sidecar_http_port": str(self._through["app-sidecar"]),
-            "sidecar_grpc_port": str(grpc),
-            "api_token": self._secrets.dapr_api_token,
-            "webhook_secret": self._secrets.webhook_secret,
-            **make_secrets(self._target),
-        }
-        if self._store:
-            self._placeholders["postgres"] = self._database("app-store")
-
-    def _database(self, link: str) -> str:
-        if self._store is None:
-            raise ClusterError("there is no PostgreSQL in this cluster")
-        login = self._store.url().partition("://")[2].partition("@")[0]
-        return f"{login}@{LOOPBACK}:{self._through[link]}/postgres"
-
-    def _base(self, store_port: int) -> list[Service]:
-        settings = self._settings
-        # The sidecar reaches everybody through links; the others listen where they always do.
-        linked = settings.model_copy(
-            update={
-                "placement_port": self._through["daprd-placement"],
-                "scheduler_port": self._through["daprd-scheduler"],
-                "store": self._options.store,
-                "postgres_url": (
-                    f"postgresql://{self._database('daprd-store')}" if self._store else None
-                ),
-            }
-        )
-        scheduler = services.scheduler(settings, self._binaries["scheduler"])
-        # The scheduler tells sidecars where it is; without this they would find a way around.
-        told = f"--override-broadcast-host-port={LOOPBACK}:{self._through['daprd-scheduler']}"
-        base = [
-            services.placement(settings, self._binaries["placement"]),
-            replace(scheduler, command=(*scheduler.command, told)),
-            services.daprd(
-                linked,
-                self._secrets,
-                self._binaries["daprd"],
-                "daprd",
-                services.sidecar_ports(settings),
-            ),
-            self._witness(),
-        ]
-        if self._options.gated:
-            base.append(self._gates())
-        if self._store:
-            base.append(self._postgres(self._store, store_port))
-        return base
-
-    def _make_links(self, api: str, store_port: int) -> None:
-        self._links = Links(api)
-        settings = self._settings
-        upstreams = {
-            "app-witness": settings.downstream_port,
-            "app-sidecar": settings.dapr_http_port,
-            "daprd-scheduler": settings.scheduler_port,
-            "daprd-placement": settings.placement_port,
-        }
-        if self._store:
-            upstreams |= {"app-store": store_port, "daprd-store": store_port}
-        for name, port in upstreams.items():
-            through = self._through[name]
-            listen, upstream = f"{LOOPBACK}:{through}", f"{LOOPBACK}:{port}"
-            self._links.make(name, listen, upstream, (LOOPBACK, through))
+        self.values = {**layout.placeholders, "witness": self.witness, **self._own_values()}
 
     @property
     def _proxies(self) -> Links:
@@ -299,58 +196,23 @@ class Processes:
         return self._links
 
     def _existing(self, links: Sequence[Link]) -> list[Link]:
-        return [each for each in links if self._store or not each.endswith("-store")]
-
-    def _toxiproxy(self, port: int) -> Service:
-        command = (str(self._binaries["toxiproxy"]), "-host", LOOPBACK, "-port", str(port))
-        env = services.environment(self._settings)
-        return Service("toxiproxy", command, env, {"port": port}, ("/version",), port)
-
-    def _gates(self) -> Service:
-        listen, control = (f"{LOOPBACK}:{p}" for p in (self._gate_grpc, self._gate_control))
-        upstream = f"{LOOPBACK}:{self._settings.dapr_grpc_port}"
-        flags = ("--listen", listen, "--upstream", upstream, "--control", control)
-        return Service(
-            "gates",
-            (sys.executable, "-m", "conformance.gates", *flags),
-            services.environment(self._settings),
-            {"port": self._gate_control},
-            ("/livez",),
-            self._gate_control,
-        )
-
-    def _witness(self) -> Service:
-        given = services.downstream(self._settings, self._secrets)
-        config = str((self._target.folder / self._target.witness.config).resolve())
-        default = str(ROOT / "downstream" / "providers.toml")
-        command = tuple(config if part == default else part for part in given.command)
-        return replace(given, command=command)
-
-    def _postgres(self, store: Postgres, port: int) -> Service:
-        env = services.environment(self._settings)
-        return _Watched(
-            "store",
-            # A SIGKILL loses nothing that was written to the kernel; fsync is for a loss of power.
-            (*store.command(), "--fsync=off", "--max_connections=300"),
-            env,
-            {"port": port},
-            (),
-            port,
-            cwd=store.folder,
-            stop_signal=signal.SIGINT,
-            user=store.user,
-            probe=store.unready,
-        )
+        return [
+            each
+            for each in links
+            if self._options.store == "postgres" or not each.endswith("-store")
+        ]
 
     def _environment(self) -> dict[str, str]:
-        return environment(self._target, self._options.store, self._app_env, self._placeholders)
+        return environment(
+            self._target, self._options.store, self._app_env, self._layout.placeholders
+        )
 
     def _app(self) -> Service:
-        command = tuple(fill(list(self._target.app.command), self._placeholders))
-        env = {**services.environment(self._settings), **self._environment()}
-        port = self._settings.port
+        command = tuple(fill(list(self._target.app.command), self._layout.placeholders))
+        env = {**services.environment(self._layout.settings), **self._environment()}
+        port = self._layout.settings.port
         common: dict[str, Any] = {"env": env, "ports": {"port": port}, "cwd": self._source}
-        return _Watched(
+        return Watched(
             "app",
             command,
             ready=(),
@@ -361,7 +223,7 @@ class Processes:
 
     def _unready_app(self) -> str | None:
         return unready_worker(
-            self.app, self._target.app.ready, self.sidecar, self._secrets.dapr_api_token
+            self.app, self._target.app.ready, self.sidecar, self._layout.secrets.dapr_api_token
         )
 
     def _own_values(self) -> dict[str, str]:

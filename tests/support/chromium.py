@@ -1,7 +1,5 @@
 """A real browser for tests: Debian's Chromium, without a window and without a network."""
 
-import logging
-import os
 import shutil
 import subprocess
 import tempfile
@@ -9,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from launcher.debian import install
 from launcher.errors import LauncherError
-
-log = logging.getLogger(__name__)
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 HOW = "there is no Chromium here: apt-get install chromium"
@@ -25,16 +22,7 @@ def ensure_installed() -> str:
     """
     if (found := _find()) is not None:
         return found
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise LauncherError(HOW)
-    log.info("installing Chromium for the tests")
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
-        done = subprocess.run(
-            ["apt-get", "-qq", *arguments], env=env, capture_output=True, text=True, timeout=600
-        )
-        if done.returncode != 0:
-            raise LauncherError(f"apt-get {arguments[0]} failed: {done.stderr.strip()}")
+    install("chromium")
     if (found := _find()) is None:
         raise LauncherError(HOW)
     return found
