@@ -19,7 +19,8 @@ STARTING = 24  # starts at the same time
 LOOKING = 12  # looks at the same time
 TRY_AGAIN = 0.5  # seconds
 REQUEST = 20.0  # seconds that a client waits for one answer
-STALE = 3.0  # seconds without news from the gate after which the application is asked itself
+STALE = 10.0  # seconds without news from the gate after which the application is asked itself
+PATIENT = 3.0  # seconds between two questions to the application, at most
 
 
 @dataclass(eq=False)
@@ -152,7 +153,7 @@ class Crowd:
                 return
             # Nothing new at the gate, nothing new in the look: asking costs the application time.
             await self._news(member, pause)
-            pause = min(2 * pause, STALE)
+            pause = min(2 * pause, PATIENT)
 
     def _moved(self, member: Member, signal: Signal) -> bool:
         """Whether the instance can have come to where the signal is due, as the gate sees it."""
@@ -199,7 +200,7 @@ class Crowd:
             await self._ask_about(member)
             if not member.ended:
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, 2.0)
+                pause = min(2 * pause, PATIENT)
 
     async def _ask_about(self, member: Member) -> None:
         look: Look = member.path.look
