@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance import commands, contract, mutants, scenario
+from conformance.client import WitnessError
 from conformance.clusters import ClusterError
 from conformance.matrix import everything, matrix
 from conformance.points import PathError
@@ -27,6 +28,7 @@ TROUBLE = (
     ClusterError,
     LauncherError,
     PathError,
+    WitnessError,
     contract.TargetError,
     scenario.ScenarioError,
     commands.CommandError,
@@ -50,6 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("conformance: stopped", file=sys.stderr)
         return 130
+    except Exception:
+        # Python's own exit code would be 1, which says that a promise was broken.
+        logging.getLogger(__name__).exception("the suite itself has failed")
+        return 2
 
 
 async def _until_told(work: Coroutine[Any, Any, int]) -> int:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import shutil
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from conformance import matrix, mutation, promises
@@ -17,7 +21,7 @@ from conformance import report as reports
 from conformance.aims import aim
 from conformance.contract import WorkflowPath
 from conformance.crowd import Crowd, Member
-from conformance.events import Event, PathMeasured
+from conformance.events import Event, Note, PathMeasured
 from conformance.matrix import Choice
 from conformance.points import Course
 from conformance.report.terminal import Terminal
@@ -109,15 +113,21 @@ async def judge(
 ) -> int:
     """A whole run with its reports; returns the exit code."""
     paths = _chosen_paths(setup, choice.paths)
+    choice, left_out = _possible(setup, choice)
     mutant = mutation.named(mutant_name) if mutant_name else None
     log = None
     try:
         async with opened(setup, Terminal(), command=line) as session:
             log = session.folder / "log.jsonl"
+            if left_out:
+                session.emit(Note(kind="info", text=f"not with {setup.store}: {left_out}"))
             courses = await session.measure(paths)
             chosen = choice.scenarios(courses)
             if not chosen:
                 raise CommandError("nothing was chosen: no path has such a point with such a fault")
+            found = {str(each) for scenarios in chosen.values() for each in scenarios}
+            if missing := sorted(choice.only - found):
+                raise CommandError(f"no path crosses {', '.join(missing)}")
             if mutant:
                 await mutation.become(session, mutant)
                 paths = matrix.hurried(paths, mutation.HURRY)
@@ -127,6 +137,16 @@ async def judge(
     finally:
         _report(log)
     return score.exit
+
+
+def _possible(setup: Setup, choice: Choice) -> tuple[Choice, str]:
+    """The choice without what cannot be here, and what that is."""
+    lacking = [fault for fault in choice.faults if setup.lacks(fault)]
+    left_out = ", ".join(map(str, lacking))
+    if lacking and not set(choice.faults).issuperset(matrix.matrix()):  # Somebody named them.
+        raise CommandError(f"{setup.store} is no process that could be struck: {left_out}")
+    rest = tuple(fault for fault in choice.faults if fault not in lacking)
+    return replace(choice, faults=rest), left_out
 
 
 async def mutants(arguments: argparse.Namespace) -> int:
@@ -185,7 +205,7 @@ async def debug(arguments: argparse.Namespace) -> int:
             crowd.start()
             await _until_held(session, member, point)
             _show(session, member, point)
-            await asyncio.to_thread(input, "Enter lets it go on ")
+            await _enter("Enter lets it go on ")
             await gate.release(dispatch="pass", completion="pass", request="pass")
             await witness.release()
             await crowd.settle(asyncio.get_running_loop().time() + paths[0].settles)
@@ -194,13 +214,32 @@ async def debug(arguments: argparse.Namespace) -> int:
 
 
 async def _until_held(session: Session, member: Member, point: Point) -> None:
-    async with asyncio.timeout(HOLD_DEADLINE):
-        while member.seen.held != point.name:
-            if point.at_witness and await session.witness.held():
-                return
-            if point.boundary == "acknowledged" and member.seen.ended:
-                return
-            await asyncio.sleep(0.1)
+    try:
+        async with asyncio.timeout(HOLD_DEADLINE):
+            while member.seen.held != point.name:
+                if point.at_witness and await session.witness.held():
+                    return
+                if point.boundary == "acknowledged" and member.seen.ended:
+                    return
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        text = f"{member.id} did not come to {point.name} in {HOLD_DEADLINE:g} s"
+        raise CommandError(text) from None
+
+
+async def _enter(prompt: str) -> None:
+    """Waits for a line of input, or for its end."""
+    print(prompt, end="", flush=True)
+    loop, pressed = asyncio.get_running_loop(), asyncio.Event()
+
+    def wait() -> None:
+        os.read(sys.stdin.fileno(), 1024)
+        with suppress(RuntimeError):  # The loop has ended meanwhile.
+            loop.call_soon_threadsafe(pressed.set)
+
+    # Not one of asyncio's threads: whoever ends the program, by Ctrl-C say, would wait for it.
+    Thread(target=wait, name="enter", daemon=True).start()
+    await pressed.wait()
 
 
 def _show(session: Session, member: Member, point: Point) -> None:
@@ -218,7 +257,11 @@ def report(arguments: argparse.Namespace) -> int:
     log: Path = arguments.log
     if not log.is_file():
         raise CommandError(f"there is no log {log}")
-    for file in reports.write(log, arguments.folder or log.parent):
+    try:
+        made = reports.write(log, arguments.folder or log.parent)
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    for file in made:
         print(file)
     return 0
 

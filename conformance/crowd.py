@@ -42,6 +42,8 @@ class Member:
     ended_at: float = 0.0
     outcome: str | None = None
     failure: str = ""
+    told_at: float = 0.0
+    turns_when_told: int = -1
     repeated: str | None = None
     sent_twice: bool = False
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -119,6 +121,9 @@ class Crowd:
         try:
             for number, signal in enumerate(member.path.signals, 1):
                 await self._ripe(member, signal)
+                if _changes(signal):
+                    member.turns_when_told = member.seen.turns
+                    member.told_at = time.monotonic()
                 await self._send(member, signal, f"signal {number}")
                 # What had ended may have been begun anew by it: only a look from now on counts.
                 member.ended = False
@@ -162,6 +167,10 @@ class Crowd:
             name, _, number = signal.after.partition("#")
             if (seen.completed or {}).get(name, 0) < int(number or 1):
                 return False
+        told = seen.turns > member.turns_when_told or bool(seen.ended)
+        if not told and time.monotonic() - member.told_at < STALE:
+            # What it was told last has not reached it: the next word might overtake it.
+            return False
         if seen.idle or seen.ended:
             return True
         # After a fault the gate may wait for an answer that died; then the look decides.
@@ -266,6 +275,11 @@ class Crowd:
                     member.news.set()
             # Many small answers cost more than one of a moment later.
             await asyncio.sleep(0.05)
+
+
+def _changes(signal: Signal) -> bool:
+    """Whether a signal makes the instance do something; one that only asks does not."""
+    return signal.callback is not None or any(each.method != "GET" for each in signal.requests)
 
 
 def _holds(document: Any, wanted: Mapping[str, Any]) -> bool:

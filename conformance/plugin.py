@@ -17,6 +17,7 @@ import pytest
 
 from conformance import cli, matrix
 from conformance import report as reports
+from conformance.contract import TargetError
 from conformance.events import Judged
 from conformance.matrix import Choice, Score
 from conformance.points import Course
@@ -30,7 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--conformance", type=Path, metavar="TARGET", help="judge this target.toml")
     group.addoption("--conformance-cluster", choices=CLUSTERS, default="processes")
     group.addoption("--conformance-store", choices=("postgres", "sqlite"), default="postgres")
-    group.addoption("--conformance-faults", default="all", help="as `conformance run --faults`")
+    group.addoption(
+        "--conformance-faults", type=cli.faults, default="all", help="as `conformance run --faults`"
+    )
     group.addoption("--conformance-work", type=Path, default=None)
 
 
@@ -43,10 +46,23 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Adds the target to what is collected, wherever the tests are."""
+    """The target is what is collected, and with it whatever the command line names besides."""
     named: Path | None = config.getoption("--conformance")
-    if named is not None and str(named) not in config.args:
+    if named is None:
+        return
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.args[:] = [str(named)]
+    elif named.resolve() not in {
+        (config.invocation_params.dir / each).resolve() for each in config.args
+    }:
         config.args.append(str(named))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What shares a fault is judged together; what was deselected is not judged at all."""
+    for item in session.items:
+        if isinstance(item, PathItem):
+            item.engine.expect(item.fault, item.path_name)
 
 
 class TargetFile(pytest.File):
@@ -56,10 +72,13 @@ class TargetFile(pytest.File):
         """One item for every path and fault."""
         option = self.config.getoption
         cluster, store = option("--conformance-cluster"), option("--conformance-store")
-        setup = Setup.of(self.path, cluster, store, option("--conformance-work"))
+        try:
+            setup = Setup.of(self.path, cluster, store, option("--conformance-work"))
+        except TargetError as error:
+            raise self.CollectError(str(error)) from error
         engine = Engine(setup)
         self.config.add_cleanup(engine.close)
-        for fault in cli.faults(option("--conformance-faults")):
+        for fault in option("--conformance-faults"):
             for path in setup.target.paths():
                 name = f"{path.name}[{fault}]"
                 yield PathItem.from_parent(
@@ -72,22 +91,26 @@ class PathItem(pytest.Item):
 
     def __init__(self, *, engine: Engine, path_name: str, fault: Fault, **given: Any) -> None:
         super().__init__(**given)
-        self._engine = engine
-        self._path_name = path_name
-        self._fault = fault
-        engine.expect(fault, path_name)
+        self.engine = engine
+        self.path_name = path_name
+        self.fault = fault
 
     def runtest(self) -> None:
         """Judges, or takes the verdicts that an earlier item of the same fault has brought."""
-        judged = self._engine.verdicts(self._fault, self._path_name)
+        if self.engine.setup.lacks(self.fault):
+            pytest.skip(f"{self.engine.setup.store} is no process that {self.fault} could strike")
+        judged = self.engine.verdicts(self.fault, self.path_name)
         if judged is None:
-            pytest.skip(f"{self._path_name} crosses no point at which {self._fault} makes sense")
+            pytest.skip(
+                f"{self.path_name} has no point of its own for {self.fault}: it crosses none, or "
+                "only those that a path before it crosses just so, and there they were judged"
+            )
         if wrong := [each for each in judged if each.verdict != "pass"]:
             raise NotPassed(wrong, len(judged))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """What is broken and how to see it again, instead of our own traceback."""
-        if isinstance(excinfo.value, NotPassed):
+        if isinstance(excinfo.value, (NotPassed, *cli.TROUBLE)):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
@@ -113,7 +136,7 @@ class Engine:
     """One cluster for all items of a target, started by the first that runs."""
 
     def __init__(self, setup: Setup) -> None:
-        self._setup = setup
+        self.setup = setup
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
         self._session: Session | None = None
@@ -121,6 +144,7 @@ class Engine:
         self._expected: dict[Fault, set[str]] = {}
         self._verdicts: dict[Fault, dict[str, list[Judged]]] = {}
         self._score = Score()
+        self._lost: Exception | None = None
 
     def expect(self, fault: Fault, path: str) -> None:
         """An item will ask for this."""
@@ -128,8 +152,15 @@ class Engine:
 
     def verdicts(self, fault: Fault, path: str) -> list[Judged] | None:
         """The verdicts on a path with a fault; `None` when there is no such point."""
+        if self._lost is not None:
+            raise self._lost
         if fault not in self._verdicts:
-            self._verdicts[fault] = self._runner.run(self._judge(fault))
+            try:
+                self._verdicts[fault] = self._runner.run(self._judge(fault))
+            except Exception as error:
+                # On what is left nothing more can be judged, and every item has to say so.
+                self._lost = error
+                raise
         return self._verdicts[fault].get(path)
 
     def close(self) -> None:
@@ -154,10 +185,10 @@ class Engine:
         return found
 
     async def _open(self) -> Session:
-        command = f"pytest -p conformance.plugin --conformance {self._setup.file}"
-        session = await self._stack.enter_async_context(opened(self._setup, command=command))
+        command = f"pytest -p conformance.plugin --conformance {self.setup.file}"
+        session = await self._stack.enter_async_context(opened(self.setup, command=command))
         self._session = session
         names = set().union(*self._expected.values())
-        paths = [path for path in self._setup.target.paths() if path.name in names]
+        paths = [path for path in self.setup.target.paths() if path.name in names]
         self._courses = await session.measure(paths)
         return session

@@ -8,9 +8,11 @@ import json
 import os
 import platform
 import shlex
+import signal
+import threading
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,13 +22,15 @@ from conformance import points
 from conformance.batch import Bench
 from conformance.client import Gate, Witness
 from conformance.clusters import Cluster, Options
-from conformance.contract import Target, WorkflowPath
+from conformance.contract import Target, TargetError, WorkflowPath, fill
 from conformance.contract import load as load_target
 from conformance.events import Event, Judged, Listener, Log, RunEnded, RunStarted
 from conformance.faults import UNHEALED, WEDGED
 from conformance.matrix import Score
 from conformance.points import Course
 from conformance.promises import PROMISES, text
+from conformance.scenario import Fault
+from downstream.config import ConfigError
 from downstream.config import load as load_providers
 from launcher.runtime import TOOLS
 
@@ -53,7 +57,16 @@ class Setup:
             TargetError: the file cannot be used.
         """
         folder = work or file.resolve().parent / ".run" / "conformance"
-        return cls(load_target(file), file, cluster, store, folder.resolve())
+        target = load_target(file)
+        try:
+            load_providers(target.folder / target.witness.config)
+        except ConfigError as error:
+            raise TargetError(str(error)) from error
+        return cls(target, file, cluster, store, folder.resolve())
+
+    def lacks(self, fault: Fault) -> bool:
+        """Whether there is nothing here that such a fault could strike."""
+        return fault.victim == "store" and self.store == "sqlite"
 
     @property
     def flags(self) -> str:
@@ -94,7 +107,10 @@ class Session:
 
         Raises:
             PathError: one does not go as declared.
+            TargetError: one names a placeholder that nobody fills.
         """
+        for path in paths:
+            _require_values(path, {**self.cluster.values, "id": ""})
         return await points.measure(self.cluster, paths, self.tag, self.emit)
 
     def bench(self, mutant: str | None = None) -> Bench:
@@ -143,7 +159,13 @@ async def opened(setup: Setup, *listeners: Listener, command: str) -> AsyncItera
             promises={name: text(name) for name in PROMISES},
         )
     )
-    await asyncio.to_thread(cluster.start)
+    try:
+        # Not in a thread: a start that is interrupted ends at once, and removes what it has made.
+        with _interruptible():
+            cluster.start()
+    except BaseException:
+        log.close()
+        raise
     gate, witness = Gate(cluster.gate), Witness(cluster.witness)
     tag = f"c{int(time.time()) % 1_000_000:06d}"
     try:
@@ -153,6 +175,30 @@ async def opened(setup: Setup, *listeners: Listener, command: str) -> AsyncItera
         await witness.close()
         await asyncio.to_thread(cluster.stop)
         log.close()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end what blocks the loop; otherwise they only cancel its task."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _require_values(path: WorkflowPath, values: Mapping[str, str]) -> None:
+    signals = [each.model_dump() for each in path.signals]
+    look = [path.look.url, path.look.headers]
+    try:
+        fill([path.start.model_dump(), look, signals], values)
+    except TargetError as error:
+        raise TargetError(f"{path.name}: {error}") from error
 
 
 def _versions() -> dict[str, str]:
@@ -191,7 +237,7 @@ class _Failures:
         self._count += 1
         self._folder.mkdir(parents=True, exist_ok=True)
         content = {
-            "target": str(self._setup.file),
+            "target": str(self._setup.file.resolve()),
             "cluster": self._setup.cluster,
             "store": self._setup.store,
             "mutant": event.mutant,

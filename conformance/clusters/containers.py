@@ -80,9 +80,10 @@ class Containers:
         if self._links:
             self._links.close()
             self._links = None
-        if self._fleet:
-            self._fleet.close()
-            self._fleet = None
+        # Gone first of all: some other thread may wait for what will not come any more.
+        fleet, self._fleet = self._fleet, None
+        if fleet:
+            fleet.close()
 
     def identity(self, victim: Victim) -> str:
         """The container, its process and when that was started."""
@@ -226,6 +227,8 @@ class Containers:
         fleet, probes = self._running, self._probes()
 
         def unmet(name: str) -> str | None:
+            if self._fleet is not fleet:
+                raise ClusterError("the cluster is being stopped")
             if fleet.ends(name) >= hopeless:
                 raise ClusterError(f"{name} keeps ending; {fleet.logs(name)}")
             return probes[name]()

@@ -27,7 +27,7 @@ def ourselves() -> str:
 
 
 def sweep(client: docker.DockerClient) -> list[str]:
-    """Removes what belongs to processes that are gone, and returns the names of it.
+    """Removes what belongs to processes that are gone, and returns the names of what is gone now.
 
     Raises:
         ClusterError: Docker refuses.
@@ -38,16 +38,18 @@ def sweep(client: docker.DockerClient) -> list[str]:
         *client.volumes.list(filters={"label": OWNER}),
     ]
     left = [each for each in found if not _is_there(_labels(each)[OWNER])]
-    for each in left:
-        remove(each)
-    return [each.name for each in left]
+    gone = [each.name for each in left if remove(each)]
+    if gone:
+        log.warning("left by a run that was killed, now removed: %s", ", ".join(gone))
+    return gone
 
 
-def remove(resource: Any) -> None:
-    """Removes a container, a network or a volume, which may be gone already.
+def remove(resource: Any) -> bool:
+    """Removes a container, a network or a volume, which may be gone already; whether it is gone.
 
-    A network without containers that Docker refuses to remove is left: Docker counts wrong when
-    containers come and go at the same moment, and knows better only when it is started again.
+    A network without containers that Docker refuses to remove is left to the next `sweep`: Docker
+    counts wrong when containers come and go at the same moment, and knows better only when it is
+    started again.
 
     Raises:
         ClusterError: Docker refuses.
@@ -60,6 +62,8 @@ def remove(resource: Any) -> None:
             raise ClusterError(refusal)
     except NotReadyError as error:
         log.warning("the network %s stays: %s", resource.name, error)
+        return False
+    return True
 
 
 def _refusal(resource: Any) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from conformance.clusters.tree import (
     end_store_leftovers,
     send,
     stopped,
+    store_parent,
 )
 from conformance.contract import Value, environment, fill
 from launcher import services
@@ -28,7 +30,7 @@ from launcher.net import LOOPBACK, wait_until
 from launcher.rundir import RunDir
 from launcher.runtime import CORE, find_or_build
 from launcher.services import Service
-from launcher.supervisor import Supervisor
+from launcher.supervisor import HOPELESS, Supervisor
 
 GONE = 10.0  # seconds for a process to end or to stop
 
@@ -49,20 +51,26 @@ class Processes:
         self._data = options.work / "data"
         self._supervisor = Supervisor(self._run_dir, self._logs)
         self._links: Links | None = None
+        self._stopping = threading.Event()
 
     def start(self, timeout: float = 120) -> None:
         """Starts everything; returns when the worker is connected."""
         try:
             self._binaries = find_or_build((*CORE, "toxiproxy"))
             self._run_dir.acquire()
-            self._run_dir.end_leftovers()
+        except LauncherError as error:
+            raise ClusterError(str(error)) from error
+        try:
+            self._stopping.clear()
+            # First of all: a server whose children are paused does not end when it is asked to.
             end_store_leftovers(self._options.work)
+            self._run_dir.end_leftovers()
             # What a run keeps is its log; the data of the one before would be judged again.
             shutil.rmtree(self._data, ignore_errors=True)
             shutil.rmtree(self._logs, ignore_errors=True)
             self._data.mkdir(parents=True)
             self._start(timeout)
-        except (LauncherError, NotReadyError) as error:
+        except LauncherError as error:
             self.stop()
             raise ClusterError(str(error)) from error
         except BaseException:
@@ -71,12 +79,14 @@ class Processes:
 
     def stop(self) -> None:
         """Ends everything; logs stay."""
+        self._stopping.set()
         try:
             self._supervisor.stop()
         finally:
             if self._links:
                 self._links.close()
                 self._links = None
+            shutil.rmtree(store_parent(self._options.work), ignore_errors=True)
             self._run_dir.release()
 
     def identity(self, victim: Victim) -> str:
@@ -239,10 +249,22 @@ class Processes:
         return running.pid
 
     def _await_first(self, timeout: float) -> None:
-        self._supervisor.await_first_start(timeout)
+        try:
+            self._supervisor.await_first_start(timeout)
+        except NotReadyError as error:
+            members = self._supervisor.members()
+            if any(member.ends >= HOPELESS for member in members):
+                raise  # It shows what was printed.
+            raise ClusterError(f"{error}; {last_lines(members[-1].log_file)}") from error
 
     def _await(self, unmet: Callable[[], str | None], timeout: float) -> None:
+        def still_unmet() -> str | None:
+            # Some other thread may wait for what will not come any more.
+            if self._stopping.is_set():
+                raise ClusterError("the cluster is being stopped")
+            return unmet()
+
         try:
-            wait_until(unmet, timeout)
+            wait_until(still_unmet, timeout)
         except NotReadyError as error:
             raise ClusterError(str(error)) from error
