@@ -269,8 +269,10 @@ class _Batch:
         elif each.aim.gate:
             ok = name in each.member.seen.fired
             text = f"{name} was {'delivered twice' if ok else 'never met'}"
+        elif self._fault == NOTHING:
+            ok, text = True, "left alone"
         else:
-            ok = each.member.sent_twice or self._fault == NOTHING
+            ok = each.member.sent_twice
             text = "sent twice" if ok else f"{name} was not sent twice"
         return Hit(ok, text, proof.at, proof.healed_at)
 

@@ -96,15 +96,15 @@ def list_(arguments: argparse.Namespace) -> int:
 
 async def run(arguments: argparse.Namespace) -> int:
     """Judges what was chosen."""
-    only = frozenset(arguments.only)
-    faults = arguments.faults
-    paths: tuple[str, ...] = arguments.paths
-    if only:
-        parsed = [parse(text) for text in only]
-        faults = tuple(dict.fromkeys(fault for _, _, fault in parsed))
-        paths = tuple(dict.fromkeys(path for path, _, _ in parsed))
-    every_path = bool(only) or arguments.every_path
-    choice = Choice(faults, paths, arguments.points, only, every_path)
+    if arguments.only:
+        choice = _only(arguments.only)
+    else:
+        choice = Choice(
+            faults=arguments.faults,
+            paths=arguments.paths,
+            points=arguments.points,
+            every_path=arguments.every_path,
+        )
     return await judge(_setup(arguments), choice, arguments.batch, arguments.line, arguments.mutant)
 
 
@@ -137,6 +137,17 @@ async def judge(
     finally:
         _report(log)
     return score.exit
+
+
+def _only(scenarios: Sequence[str]) -> Choice:
+    parsed = [parse(text) for text in scenarios]
+    return Choice(
+        faults=tuple(dict.fromkeys(fault for _, _, fault in parsed)),
+        paths=tuple(dict.fromkeys(path for path, _, _ in parsed)),
+        # Some faults can be written in two ways.
+        only=frozenset(f"{path}@{point}!{fault}" for path, point, fault in parsed),
+        every_path=True,
+    )
 
 
 def _possible(setup: Setup, choice: Choice) -> tuple[Choice, str]:
@@ -172,18 +183,11 @@ async def replay(arguments: argparse.Namespace) -> int:
     """Runs again what a file of a failure says."""
     try:
         kept: dict[str, Any] = json.loads(arguments.file.read_text("utf-8"))
-        only = frozenset(kept["scenarios"])
+        choice = _only(kept["scenarios"])
         file, cluster, store = Path(kept["target"]), kept["cluster"], kept["store"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CommandError(f"{arguments.file} is no file of a failure: {error}") from error
     names = argparse.Namespace(target=file, cluster=cluster, store=store, work=arguments.work)
-    parsed = [parse(text) for text in only]
-    choice = Choice(
-        faults=tuple(dict.fromkeys(fault for _, _, fault in parsed)),
-        paths=tuple(dict.fromkeys(path for path, _, _ in parsed)),
-        only=only,
-        every_path=True,
-    )
     return await judge(_setup(names), choice, BATCH, arguments.line, kept.get("mutant"))
 
 

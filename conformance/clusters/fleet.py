@@ -70,7 +70,6 @@ class Fleet:
         self._labels = {OWNER: ourselves(), FLEET: self._token}
         self._parts: dict[str, Part] = {}
         self._containers: dict[str, Any] = {}
-        self._volumes: list[Any] = []
         self._held: set[str] = set()
         self._ends: Counter[str] = Counter()
         self._quick: Counter[str] = Counter()
@@ -83,7 +82,11 @@ class Fleet:
         self._events: Any = None
         self._watcher = threading.Thread(target=self._watch, name="containers", daemon=True)
         self._starters = ThreadPoolExecutor(8, "starter")
-        self._network, hosts = make_network(client, f"steadfast-{self._token}", self._labels)
+        try:
+            self._network, hosts = make_network(client, f"steadfast-{self._token}", self._labels)
+        except BaseException:
+            self.close()
+            raise
         self.addresses = dict(zip(parts, hosts, strict=False))
         """Of every part, also of one that is down."""
 
@@ -96,7 +99,7 @@ class Fleet:
     def volume(self, name: str) -> str:
         """Makes a volume and returns its name."""
         full = f"steadfast-{self._token}-{name}"
-        self._volumes.append(obeyed(self._client.volumes.create, full, labels=self._labels))
+        obeyed(self._client.volumes.create, full, labels=self._labels)
         return full
 
     def start(self, *parts: Part) -> None:
@@ -120,17 +123,21 @@ class Fleet:
     def close(self) -> None:
         """Removes everything."""
         self._closing.set()
-        # By label, and not as far as we know: one that could not be started was made all the same.
-        filters = {"label": f"{FLEET}={self._token}"}
-        made = obeyed(self._client.containers.list, all=True, filters=filters, ignore_removed=True)
-        list(self._starters.map(remove, made))
+        # By label, and not as far as we know: one that could not be started, or was just being made
+        # when we were interrupted, was made all the same.
+        while made := self._made(self._client.containers, all=True, ignore_removed=True):
+            list(self._starters.map(remove, made))
         self._starters.shutdown()
         if self._events is not None:
             self._events.close()
             self._watcher.join(GONE)
-        remove(self._network)
-        for volume in self._volumes:
-            remove(volume)
+        for left in (*self._made(self._client.networks), *self._made(self._client.volumes)):
+            remove(left)
+
+    def _made(self, kind: Any, **options: Any) -> list[Any]:
+        filters = {"label": f"{FLEET}={self._token}"}
+        made: list[Any] = obeyed(kind.list, filters=filters, **options)
+        return made
 
     def kill(self, name: str) -> None:
         """SIGKILL; returns when it is gone.

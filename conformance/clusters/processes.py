@@ -51,7 +51,8 @@ class Processes:
         self._data = options.work / "data"
         self._supervisor = Supervisor(self._run_dir, self._logs)
         self._links: Links | None = None
-        self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._ended.set()
 
     def start(self, timeout: float = 120) -> None:
         """Starts everything; returns when the worker is connected."""
@@ -61,7 +62,7 @@ class Processes:
         except LauncherError as error:
             raise ClusterError(str(error)) from error
         try:
-            self._stopping.clear()
+            self._ended.clear()
             # First of all: a server whose children are paused does not end when it is asked to.
             end_store_leftovers(self._options.work)
             self._run_dir.end_leftovers()
@@ -79,7 +80,9 @@ class Processes:
 
     def stop(self) -> None:
         """Ends everything; logs stay."""
-        self._stopping.set()
+        if self._ended.is_set():
+            return  # What is in this folder is somebody else's.
+        self._ended.set()
         try:
             self._supervisor.stop()
         finally:
@@ -255,13 +258,14 @@ class Processes:
             members = self._supervisor.members()
             if any(member.ends >= HOPELESS for member in members):
                 raise  # It shows what was printed.
-            raise ClusterError(f"{error}; {last_lines(members[-1].log_file)}") from error
+            late = [last_lines(each.log_file) for each in members if each.service.unready()]
+            raise ClusterError("; ".join([str(error), *late])) from error
 
     def _await(self, unmet: Callable[[], str | None], timeout: float) -> None:
         def still_unmet() -> str | None:
             # Some other thread may wait for what will not come any more.
-            if self._stopping.is_set():
-                raise ClusterError("the cluster is being stopped")
+            if self._ended.is_set():
+                raise ClusterError("the cluster is not running")
             return unmet()
 
         try:

@@ -63,7 +63,7 @@ def assert_passed(judged: list[Judged], at_least: int) -> None:
     assert len({each.scenario for each in judged}) >= at_least
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
     work = tmp_path_factory.mktemp("conformance")
     setup = Setup.of(ROOT / "target.toml", "containers", "postgres", work)

@@ -1,0 +1,383 @@
+"""The engine without a runtime: what is chosen, where it is aimed, and what its words mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from conformance import matrix, patterns, points, scenario
+from conformance.aims import aim, holds, points_for
+from conformance.contract import Ending, Look, Request, Signal, WorkflowPath
+from conformance.crowd import Member
+from conformance.events import Judged
+from conformance.faults import Fate, fate
+from conformance.matrix import Choice, Score
+from conformance.points import Course
+from conformance.scenario import DUPLICATE, NOTHING, Fault, Point, Scenario, ScenarioError
+
+KILL = Fault("app", "kill")
+LOST = Fault("witness", "lost")
+
+
+def a_path(name: str = "order/done", **changes: Any) -> WorkflowPath:
+    given: dict[str, Any] = {
+        "name": name,
+        "summary": "",
+        "workflow": name.partition("/")[0],
+        "start": Request(url="{app}/orders"),
+        "look": Look(url="{app}/{id}", ended={"/status": "ENDED"}, outcome="/outcome"),
+        "alerts": (),
+        "script": (),
+        "signals": (),
+        "endings": (Ending(outcome="DONE", effects=("bank.debit",)),),
+        "settles": 60.0,
+    }
+    return WorkflowPath(**{**given, **changes})
+
+
+def a_course(names: str, path: WorkflowPath | None = None) -> Course:
+    return Course(path or a_path(), tuple(Point(name, name) for name in names.split()), ())
+
+
+TURNS = "turn:1:dispatch turn:1:completion"
+EFFECT = "effect:bank.debit:1:before effect:bank.debit:1:after"
+
+
+# --- what is chosen ------------------------------------------------------------------------------
+
+
+def chosen(choice: Choice, *courses: Course) -> list[str]:
+    return [str(each) for found in choice.scenarios(courses).values() for each in found]
+
+
+def test_a_choice_takes_what_its_patterns_fit() -> None:
+    courses = (a_course(f"{TURNS} {EFFECT}"), a_course(TURNS, a_path("other/done")))
+    choice = Choice((KILL,), paths=("order/*",), points=("*:dispatch", "effect:*:after"))
+    assert chosen(choice, *courses) == [
+        "order/done@turn:1:dispatch!app:kill",
+        "order/done@effect:bank.debit:1:after!app:kill",
+    ]
+    assert chosen(Choice((KILL,), paths=("nothing",)), *courses) == []
+
+
+def test_a_choice_of_single_scenarios_takes_these_only() -> None:
+    only = frozenset({"order/done@turn:1:completion!app:kill"})
+    assert chosen(Choice((KILL,), only=only), a_course(TURNS)) == list(only)
+
+
+def test_a_beginning_in_common_is_judged_once_unless_every_path_is_wanted() -> None:
+    courses = (a_course(TURNS), a_course(f"{TURNS} turn:2:dispatch", a_path("order/refused")))
+    assert chosen(Choice((KILL,)), *courses) == [
+        "order/done@turn:1:dispatch!app:kill",
+        "order/done@turn:1:completion!app:kill",
+        "order/refused@turn:2:dispatch!app:kill",
+    ]
+    assert len(chosen(Choice((KILL,), every_path=True), *courses)) == 5
+
+
+def test_the_beginning_is_judged_where_the_path_before_it_was_not_chosen() -> None:
+    courses = (a_course(TURNS), a_course(TURNS, a_path("order/refused")))
+    assert len(chosen(Choice((KILL,), paths=("order/refused",)), *courses)) == 2
+
+
+def test_everything_is_the_matrix_and_more_and_nothing_twice() -> None:
+    every = matrix.everything()
+    assert len(set(every)) == len(every)
+    assert set(matrix.matrix()) < set(every)
+    assert len(matrix.matrix()) == 15
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "parts"),
+    [(10, 400, [10]), (400, 400, [400]), (403, 400, [202, 201]), (5, 2, [2, 2, 1])],
+)
+def test_batches_are_equal_parts(count: int, size: int, parts: list[int]) -> None:
+    todo = [(Scenario("p", Point(f"turn:{n}:dispatch", ""), KILL), 1) for n in range(count)]
+    sizes = []
+    while todo:
+        now, todo = matrix._next(todo, size)
+        sizes.append(len(now))
+    assert sizes == parts
+
+
+def test_whoever_has_tried_before_goes_in_a_batch_of_its_own() -> None:
+    again, first = (Scenario("p", Point(f"turn:{n}:dispatch", ""), KILL) for n in (1, 2))
+    assert matrix._next([(first, 1), (again, 2)], 10) == ([(first, 1)], [(again, 2)])
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [("pass pass", 0), ("pass unknown", 2), ("unknown fail", 1), ("", 2)],
+)
+def test_the_exit_code_is_the_worst_verdict_and_nothing_judged_is_unknown(
+    verdicts: str, code: int
+) -> None:
+    assert Score([a_verdict(word) for word in verdicts.split()]).exit == code
+
+
+def a_verdict(word: Any) -> Judged:
+    names = ("batch", "scenario", "path", "workflow", "point", "label", "boundary")
+    texts: dict[str, Any] = dict.fromkeys((*names, "victim", "fault", "instance"), "")
+    return Judged(**texts, verdict=word, fired=True, seconds=0.0)
+
+
+# --- points: in the order of time, and the same state only once ----------------------------------
+
+
+def ledger(*rows: tuple[float, str, str, str]) -> dict[str, list[dict[str, Any]]]:
+    attempts = [
+        {
+            "at": f"2026-01-01T00:00:{at:06.3f}+00:00",
+            "operation": operation,
+            "key": key,
+            "result": result,
+        }
+        for at, operation, key, result in rows
+    ]
+    return {"attempts": attempts, "effects": []}
+
+
+def test_an_effect_is_two_points_and_its_second_attempt_none() -> None:
+    member = Member("i-1", a_path())
+    crossed = points._effects(
+        member,
+        ledger(
+            (1, "bank.debit", "i-1/debit", "applied"),
+            (2, "bank.debit", "i-1/debit", "duplicate"),
+            (3, "bank.debit", "random", "applied"),
+            (4, "mail.send", "i-1/mail", "scripted-503"),
+        ),
+    )
+    assert [(each.point.name, each.point.key) for each in crossed] == [
+        ("effect:bank.debit:1:before", "{id}/debit"),
+        ("effect:bank.debit:1:after", "{id}/debit"),
+        ("effect:bank.debit:2:before", None),
+        ("effect:bank.debit:2:after", None),
+        ("effect:mail.send:1:before", "{id}/mail"),
+    ]
+    assert [each.told for each in crossed] == [
+        None,
+        "bank.debit applied",
+        None,
+        "bank.debit applied",
+        "mail.send scripted-503",
+    ]
+
+
+def test_points_are_in_the_order_of_time_and_know_what_was_before() -> None:
+    member = Member("i-1", a_path())
+    rows = [
+        {"point": "turn:2:dispatch", "label": "turn 2 (debit completed)", "at": _at(9)},
+        {"point": "turn:1:dispatch", "label": "turn 1 (started)", "at": _at(1)},
+        {"point": "activity:debit:1:dispatch", "label": "debit", "at": _at(2)},
+    ]
+    effects = points._effects(member, ledger((3, "bank.debit", "i-1/debit", "applied")))
+    ordered = points._in_order(rows, effects)
+    assert [(each.name, each.before) for each in ordered] == [
+        ("turn:1:dispatch", ()),
+        ("activity:debit:1:dispatch", ("turn 1 (started)",)),
+        ("effect:bank.debit:1:before", ("turn 1 (started)",)),
+        ("effect:bank.debit:1:after", ("turn 1 (started)",)),
+        ("turn:2:dispatch", ("turn 1 (started)", "bank.debit applied")),
+    ]
+
+
+def _at(second: int) -> float:
+    return 1_767_225_600.0 + second  # 2026-01-01
+
+
+def test_the_same_point_after_something_else_is_another_one() -> None:
+    same = (Point("turn:1:dispatch", "turn 1"), Point("turn:2:dispatch", "turn 2", None, ("ok",)))
+    other = (same[0], Point("turn:2:dispatch", "turn 2", None, ("refused",)))
+    first, second, third = points.distinct(
+        [
+            Course(a_path(), same, ()),
+            Course(a_path("order/refused"), other, ()),
+            Course(a_path("another/done"), same, ()),
+        ]
+    )
+    assert first.points == same
+    assert second.points == other[1:]
+    assert third.points == same, "a point of another workflow is never the same"
+
+
+def test_a_point_that_not_every_run_crosses_is_unstable() -> None:
+    always, now_and_then = Point("turn:1:dispatch", ""), Point("turn:2:dispatch", "")
+    course = points._course(a_path(), [[always, now_and_then], [always]])
+    assert course.points == (always,)
+    assert course.unstable == ("turn:2:dispatch",)
+
+
+def test_a_key_that_differs_from_run_to_run_is_not_aimed_at() -> None:
+    runs = [[Point("effect:mail.send:1:before", "", f"{{id}}/{n}")] for n in range(2)]
+    assert points._course(a_path(), runs).points[0].key is None
+
+
+# --- aims ----------------------------------------------------------------------------------------
+
+
+def aimed(point: Point, fault: Fault, *script: dict[str, Any]) -> Any:
+    path = a_path(script=script)
+    return aim(Scenario(path.name, point, fault), Member("i-1", path))
+
+
+DEBIT = Point("effect:bank.debit:1:before", "", "{id}/debit")
+MATCH = {"instance": "i-1", "operation": "bank.debit", "key": "i-1/debit"}
+
+
+def test_a_process_fault_holds_a_message_at_the_gate() -> None:
+    found = aimed(Point("turn:1:dispatch", ""), KILL)
+    rule = {"instance": "i-1", "point": "turn:1:dispatch", "action": "hold"}
+    assert (found.gate, found.witness, found.fault) == ([rule], [], rule)
+
+
+def test_a_duplicate_is_one_rule_of_the_gate() -> None:
+    found = aimed(Point("activity:debit:1:completion", ""), DUPLICATE)
+    assert found.gate[0]["action"] == "duplicate"
+
+
+def test_what_a_client_sends_and_what_is_over_needs_no_rule() -> None:
+    for point, fault in (("client:start", DUPLICATE), ("client:start", NOTHING)):
+        assert aimed(Point(point, ""), fault).gate == []
+    assert aimed(Point("end:acknowledged", ""), KILL).gate == []
+
+
+def test_an_effect_is_held_at_the_witness() -> None:
+    assert aimed(DEBIT, KILL).witness == [{"match": MATCH, "then": {"hold": "before"}}]
+
+
+def test_a_hold_is_added_to_what_the_path_wants_of_the_same_request() -> None:
+    ours = {"match": {"operation": "bank.debit"}, "then": {"status": 503}, "attempts": [1]}
+    others = {"match": {"operation": "mail.send"}, "then": {"hang": True}}
+    hold, *own = aimed(DEBIT, KILL, ours, others).witness
+    assert hold == {"match": MATCH, "then": {"status": 503, "hold": "before"}, "attempts": [1]}
+    assert [rule["match"]["operation"] for rule in own] == ["bank.debit", "mail.send"]
+
+
+def test_a_hold_is_not_added_to_a_rule_for_another_key() -> None:
+    other = {"match": {"operation": "bank.debit", "key": "{id}/fee"}, "then": {"status": 503}}
+    assert aimed(DEBIT, KILL, other).witness[0]["then"] == {"hold": "before"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "then"),
+    [
+        ("5xx", {"status": 503}),
+        ("timeout", {"hang": True}),
+        ("lost", {"drop": True}),
+        ("slow", {"delay": 2.0}),
+    ],
+)
+def test_an_outage_meets_the_first_attempt_before_the_path_s_own_rules(
+    kind: str, then: dict[str, Any]
+) -> None:
+    own = {"match": {"operation": "bank.debit"}, "then": {"status": 500}}
+    found = aimed(DEBIT, Fault("witness", kind), own)
+    assert found.witness[0] == {"match": MATCH, "then": then, "attempts": [1]} == found.fault
+    assert len(found.witness) == 2
+
+
+def test_a_refused_connection_holds_like_a_process_fault() -> None:
+    assert holds(Fault("witness", "refused"))
+    assert aimed(DEBIT, Fault("witness", "refused")).witness[0]["then"] == {"hold": "before"}
+    assert not holds(LOST)
+    assert not holds(DUPLICATE)
+
+
+def names_of(fault: Fault, course: Course) -> list[str]:
+    return [point.name for point in points_for(course, fault)]
+
+
+def test_every_fault_has_its_own_points() -> None:
+    signal = Signal(requests=(Request(url="{app}/go"),))
+    undecided = "effect:mail.send:1:before"
+    messages = "start:request start:response turn:1:dispatch turn:1:completion end:acknowledged"
+    course = a_course(f"{messages} {EFFECT} {undecided}", a_path(signals=(signal,)))
+    assert len(names_of(KILL, course)) == 8
+    assert names_of(LOST, course) == ["effect:bank.debit:1:before"], "only where all is decided"
+    assert names_of(NOTHING, course) == ["client:start"]
+    assert names_of(DUPLICATE, course) == [
+        "client:start",
+        "client:signal-1",
+        "start:request",
+        "turn:1:dispatch",
+        "turn:1:completion",
+    ]
+
+
+# --- faults and scenarios ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("victim", "kind", "expected"),
+    [
+        ("app", "kill", Fate("drop", "drop", "drop")),
+        ("daprd", "cut", Fate("drop", "drop", "drop")),
+        ("app", "pause", Fate("drop", "pass", "pass")),
+        ("app", "stop", Fate("drop", "pass", "pass")),
+        ("daprd", "pause", Fate("pass", "pass", "pass")),
+        ("scheduler", "kill", Fate("pass", "pass", "pass")),
+        ("store", "cut", Fate("pass", "pass", "pass")),
+    ],
+)
+def test_messages_die_with_the_process_at_the_end_of_their_link(
+    victim: str, kind: str, expected: Fate
+) -> None:
+    assert fate(victim, kind) == expected
+
+
+def test_a_scenario_is_read_as_it_is_written() -> None:
+    for fault in (KILL, LOST, DUPLICATE, NOTHING, Fault("store", "cut")):
+        written = str(Scenario("a/b", Point("activity:x!y:1:dispatch", ""), fault))
+        assert scenario.parse(written) == ("a/b", "activity:x!y:1:dispatch", fault)
+    assert Fault.parse("outage:lost") == LOST
+    assert Fault.parse("duplicate") == DUPLICATE
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("a/b", "is written path@point!victim:fault"),
+        ("a/b@turn:1:dispatch", "is written path@point!victim:fault"),
+        ("@turn:1:dispatch!app:kill", "is written path@point!victim:fault"),
+        ("a/b@turn:1:dispatch!app:tickle", r"app:tickle is no fault: \{app,daprd"),
+        ("a/b@turn:1:dispatch!witness:kill", "witness:kill is no fault"),
+    ],
+)
+def test_a_scenario_that_is_none_is_said(text: str, complaint: str) -> None:
+    with pytest.raises(ScenarioError, match=complaint):
+        scenario.parse(text)
+
+
+# --- effects as a target writes them -------------------------------------------------------------
+
+
+def effects(*texts: str) -> list[dict[str, Any]]:
+    found = []
+    for text in texts:
+        operation, *fields = text.split()
+        detail = dict(field.split("=") for field in fields)
+        found.append({"operation": operation, "key": text, "detail": detail})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("declared", "happened", "missing", "unexpected"),
+    [
+        (("a.do", "b.do"), ("b.do", "a.do"), [], []),
+        (("a.do", "a.do"), ("a.do",), ["a.do"], []),
+        (("a.do",), ("a.do", "b.do"), [], ["b.do (b.do)"]),
+        (("m.send to=x", "m.send"), ("m.send to=x", "m.send to=y"), [], []),
+        (("m.send", "m.send to=x"), ("m.send to=x", "m.send to=y"), [], []),
+        (("m.send to=x",), ("m.send to=y",), ["m.send to=x"], ["m.send (m.send to=y)"]),
+    ],
+)
+def test_each_effect_counts_for_one_pattern(
+    declared: Sequence[str], happened: Sequence[str], missing: list[str], unexpected: list[str]
+) -> None:
+    ending = Ending(outcome="DONE", effects=tuple(declared))
+    assert patterns.missing(ending, effects(*happened)) == missing
+    assert patterns.unexpected(ending, effects(*happened)) == unexpected
+    assert patterns.complete(ending, effects(*happened)) is not bool(missing or unexpected)
