@@ -94,10 +94,12 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--paths", type=_patterns, default=("*",), help="patterns, comma-separated")
     run.add_argument("--points", type=_patterns, default=("*",), help="patterns, comma-separated")
     run.add_argument(
-        "--every-path",
-        action="store_true",
-        help="also judge again what a path has in common with one before it",
+        "--depth",
+        choices=("kinds", "states", "paths"),
+        default="kinds",
+        help="judge every kind of point once (default), every point in every state, or everything",
     )
+    run.add_argument("--resume", type=Path, metavar="LOG", help="leave out what this run passed")
     run.add_argument("--only", action="append", default=[], metavar="SCENARIO")
     run.add_argument("--batch", type=_batch, default=BATCH, help="instances at once")
     run.add_argument("--mutant", help="of the application that this mutant makes")

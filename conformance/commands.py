@@ -21,7 +21,7 @@ from conformance import report as reports
 from conformance.aims import aim
 from conformance.contract import WorkflowPath
 from conformance.crowd import Crowd, Member
-from conformance.events import Event, Note, PathMeasured
+from conformance.events import Event, Judged, Note, PathMeasured, read
 from conformance.matrix import Choice
 from conformance.points import Course
 from conformance.report.terminal import Terminal
@@ -103,7 +103,8 @@ async def run(arguments: argparse.Namespace) -> int:
             faults=arguments.faults,
             paths=arguments.paths,
             points=arguments.points,
-            every_path=arguments.every_path,
+            depth=arguments.depth,
+            done=_passed(arguments.resume),
         )
     return await judge(_setup(arguments), choice, arguments.batch, arguments.line, arguments.mutant)
 
@@ -119,6 +120,9 @@ async def judge(
     try:
         async with opened(setup, Terminal(), command=line) as session:
             log = session.folder / "log.jsonl"
+            if choice.done:
+                text = f"{len(choice.done)} scenarios were passed in an earlier run"
+                session.emit(Note(kind="info", text=text))
             if left_out:
                 session.emit(Note(kind="info", text=f"not with {setup.store}: {left_out}"))
             courses = await session.measure(paths)
@@ -139,6 +143,18 @@ async def judge(
     return score.exit
 
 
+def _passed(log: Path | None) -> frozenset[str]:
+    """The scenarios that an earlier run has passed."""
+    if log is None:
+        return frozenset()
+    try:
+        events = list(read(log))
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{log} is no log of a run: {error}") from error
+    found = (event for event in events if isinstance(event, Judged) and event.mutant is None)
+    return frozenset(event.scenario for event in found if event.verdict == "pass")
+
+
 def _only(scenarios: Sequence[str]) -> Choice:
     parsed = [parse(text) for text in scenarios]
     return Choice(
@@ -146,7 +162,7 @@ def _only(scenarios: Sequence[str]) -> Choice:
         paths=tuple(dict.fromkeys(path for path, _, _ in parsed)),
         # Some faults can be written in two ways.
         only=frozenset(f"{path}@{point}!{fault}" for path, point, fault in parsed),
-        every_path=True,
+        depth="paths",
     )
 
 

@@ -14,7 +14,7 @@ from conformance.clusters import VICTIMS, ClusterError
 from conformance.contract import WorkflowPath
 from conformance.events import Judged, Note
 from conformance.points import Course, distinct
-from conformance.scenario import DUPLICATE, OUTAGES, Fault, Scenario
+from conformance.scenario import DUPLICATE, OUTAGES, Depth, Fault, Scenario
 
 TRIES = 3  # times that a scenario is sent to its point before it is unknown
 SMALLEST = 20  # instances of a batch, however little a target can hold
@@ -24,21 +24,21 @@ SMALLEST = 20  # instances of a batch, however little a target can hold
 class Choice:
     """What of everything possible is wanted; patterns are those of a shell (`*`, `?`).
 
-    Points that two paths of a workflow have in common before they part are judged once, unless
-    `every_path` says otherwise.
+    `done` are scenarios that an earlier run has judged.
     """
 
     faults: tuple[Fault, ...]
     paths: tuple[str, ...] = ("*",)
     points: tuple[str, ...] = ("*",)
     only: frozenset[str] = frozenset()
-    every_path: bool = False
+    depth: Depth = "states"
+    done: frozenset[str] = frozenset()
 
     def scenarios(self, courses: Sequence[Course]) -> Mapping[Fault, list[Scenario]]:
         """The chosen scenarios, by their fault."""
         chosen = {}
         wanted = [course for course in courses if any_of(course.path.name, self.paths)]
-        parted = wanted if self.every_path else distinct(wanted)
+        parted = distinct(wanted, self.depth)
         for fault in self.faults:
             found = [
                 scenario
@@ -46,7 +46,7 @@ class Choice:
                 for point in points_for(course, fault)
                 if any_of(point.name, self.points)
                 for scenario in [Scenario(course.path.name, point, fault)]
-                if not self.only or str(scenario) in self.only
+                if (not self.only or str(scenario) in self.only) and str(scenario) not in self.done
             ]
             if found:
                 chosen[fault] = found

@@ -95,7 +95,7 @@ def _scenarios(mutant: Mutant, courses: Sequence[Course]) -> Mapping[Fault, list
         faults=tuple(Fault.parse(text) for text in mutant.faults),
         paths=mutant.paths,
         points=mutant.points,
-        every_path=True,
+        depth="paths",
     )
     chosen = choice.scenarios(courses)
     if missing := [str(fault) for fault in choice.faults if fault not in chosen]:

@@ -14,7 +14,7 @@ from conformance.contract import WorkflowPath
 from conformance.crowd import Crowd, Member
 from conformance.events import Listener, Note, PathMeasured
 from conformance.patterns import complete
-from conformance.scenario import Point
+from conformance.scenario import Depth, Point
 
 COPIES = 3  # of each path: a point that not all of them cross is not one to aim at
 RACING = 8  # the same, where requests race: who wins decides what is crossed afterwards
@@ -187,20 +187,22 @@ def _in_order(rows: Sequence[dict[str, Any]], effects: Sequence[_Crossing]) -> l
     return points
 
 
-def distinct(courses: Sequence[Course]) -> list[Course]:
-    """The same courses, each without the points that one before it has crossed just so.
+def distinct(courses: Sequence[Course], depth: Depth) -> list[Course]:
+    """The same courses, each without the points that one before it stands for.
 
     Paths of a workflow have a beginning in common. Until they part, an instance of one is in the
-    state that an instance of the other is in at the same point: one fault there judges both.
+    state (`Point.before`) that an instance of the other is in at the same point: one fault there
+    judges both. A point of the same `Point.kind` in another state is judged again with the depth
+    `states`, and not with `kinds`.
     """
-    known: set[tuple[str, str, str, tuple[str, ...]]] = set()
+    known: set[tuple[object, ...]] = set()
     parted = []
     for course in courses:
         own = []
         for point in course.points:
-            state = (course.path.workflow, point.name, point.label, point.before)
-            if state not in known:
-                known.add(state)
+            state = (point.name, point.label, point.before) if depth == "states" else point.kind
+            if depth == "paths" or (course.path.workflow, *state) not in known:
+                known.add((course.path.workflow, *state))
                 own.append(point)
         parted.append(replace(course, points=tuple(own)))
     return parted

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Literal
 
 from conformance.clusters import VICTIMS
 
 PROCESS_FAULTS = ("kill", "pause", "cut", "stop")
 OUTAGES = ("refused", "5xx", "timeout", "lost", "slow")
+
+
+Depth = Literal["kinds", "states", "paths"]
+"""How much of what paths have in common is judged: every kind of point of a workflow once, every
+point in every state that an instance can be in there, or every point of every path."""
 
 
 class ScenarioError(ValueError):
@@ -66,6 +73,12 @@ class Point:
     def boundary(self) -> str:
         """The last part of its name: dispatch, completion, before, after, request, response."""
         return self.name.rpartition(":")[2]
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """What is crossed, wherever on a path: a turn or an activity, its label, boundary."""
+        what = self.name.partition(":")[0]
+        return what, re.sub(r"^turn \d+, ", "", self.label), self.boundary
 
     @property
     def at_witness(self) -> bool:

@@ -119,25 +119,25 @@ def _links(app: FastAPI, board: Board, running: list[Proxy]) -> None:
     @app.post("/sever", status_code=204)
     async def sever() -> None:
         """Gives up the worker: the sidecar dispatches again, the worker has to come back."""
-        running[0].sever()
+        running[0].work.sever()
 
     @app.post("/cut", status_code=204)
     async def cut() -> None:
         """Breaks every call in both directions and refuses new ones."""
-        await running[0].cut()
+        await running[0].sidecar.cut()
 
     @app.post("/mend", status_code=204)
     async def mend() -> None:
         """Lets calls through again."""
-        running[0].mend()
+        running[0].sidecar.mend()
 
     @app.get("/state")
     async def state() -> dict[str, bool | int]:
         """Whether the link works, and how many instances are held."""
         proxy = running[0]
         return {
-            "cut": proxy.is_cut,
-            "worker_connected": proxy.worker_connected,
+            "cut": proxy.sidecar.link is None,
+            "worker_connected": proxy.work.connected,
             "held": board.held,
         }
 

@@ -1,14 +1,21 @@
-"""The link between worker and sidecar as long as it is whole, and one worker's stream on it."""
+"""The sidecar behind the gate, and the link to it as long as it is whole."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 
+from conformance.gates.board import Board
+from conformance.gates.instance import Instance
+
+log = logging.getLogger(__name__)
+
+LATER = 30.0  # seconds for the sidecar to take a message whose sender no longer waits
 UNLIMITED = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -25,6 +32,9 @@ TO_SIDECAR = [
     # The gate stands on one machine or in one network with the sidecar.
     ("grpc.enable_http_proxy", 0),
 ]
+CUT = "the link to the sidecar is cut"
+
+Metadata = tuple[tuple[str, str | bytes], ...]
 
 
 class Link:
@@ -70,24 +80,90 @@ class Link:
         await self.channel.close()
 
 
-class WorkStream:
-    """The work items on their way to one worker; `ids` are the instances that had one."""
+class Sidecar:
+    """What is sent to the sidecar by whichever link there is; `link` is `None` while it is cut."""
 
-    def __init__(self) -> None:
-        self.ids: set[str] = set()
-        self.connected = False
-        self.given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._items: asyncio.Queue[bytes] = asyncio.Queue()
+    def __init__(self, address: str, board: Board) -> None:
+        self.link: Link | None = Link(address)
+        self._address = address
+        self._board = board
+        self._background: set[asyncio.Task[None]] = set()
 
-    def send(self, raw: bytes) -> None:
-        """Puts an item behind the others."""
-        self._items.put_nowait(raw)
+    async def ask(
+        self, method: str, raw: bytes, metadata: Metadata, seconds: float | None
+    ) -> bytes:
+        """Sends one message; returns the answer.
 
-    async def next(self) -> bytes:
-        """The next item, once there is one."""
-        return await self._items.get()
+        Raises:
+            grpc.aio.AioRpcError: there is none; UNAVAILABLE while the link is cut.
+        """
+        if self.link is None:
+            nothing = grpc.aio.Metadata()
+            raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, nothing, nothing, CUT)
+        call = self.link.channel.unary_unary(method)
+        answer: bytes = await call(raw, metadata=metadata, timeout=seconds)
+        return answer
 
-    def give_up(self) -> None:
-        """The worker shall have nothing more of it."""
-        if not self.given_up.done():
-            self.given_up.set_result(None)
+    def later(
+        self,
+        instance: Instance,
+        point: str,
+        send: Callable[[float], Coroutine[Any, Any, bytes]],
+        delay: float = 0,
+    ) -> None:
+        """Sends a message that nobody waits for, after so many seconds."""
+
+        async def sent() -> None:
+            await asyncio.sleep(delay)
+            try:
+                await send(LATER)
+            except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
+                log.info("%s %s was lost: %s", instance.id, point, _reason(error))
+                instance.note(point, "lost")
+
+        self._spawn(sent())
+
+    def blink(self, instance: Instance, point: str) -> None:
+        """Breaks everything once, this message first; new calls go through at once."""
+        instance.note(point, "lost")
+        if self.link:
+            broken, self.link = self.link, Link(self._address)
+            self._spawn(self._break(broken))
+
+    async def cut(self) -> None:
+        """Breaks everything in both directions; nothing goes through until it is mended."""
+        broken, self.link = self.link, None
+        if broken:
+            await self._break(broken)
+
+    def mend(self) -> None:
+        """Lets calls through again."""
+        self.link = self.link or Link(self._address)
+
+    async def close(self) -> None:
+        """Gives up what was to be sent, and the link."""
+        for task in self._background:
+            task.cancel()
+        if self.link:
+            await self.link.close()
+
+    async def _break(self, link: Link) -> None:
+        link.cut()
+        self._board.lose()
+        await link.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("in the background: %s", error, exc_info=error)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name} {error.details()}"
+    return "the call was cancelled"

@@ -36,7 +36,7 @@ class Judge:
     def __call__(self, faults: str, *paths: str, points: tuple[str, ...] = ("*",)) -> list[Judged]:
         """Judges these points with these faults; returns all verdicts."""
         wanted = tuple(Fault.parse(text) for text in faults.split())
-        chosen = Choice(wanted, paths, points, every_path=True).scenarios(self.courses)
+        chosen = Choice(wanted, paths, points, depth="paths").scenarios(self.courses)
         found = [course.path for course in self.courses]
         bench = self.session.bench()
         score = self.runner.run(matrix.run(bench, chosen, found, BATCH))

@@ -12,7 +12,8 @@ from launcher.settings import ROOT
 TRANSFER = ROOT / "tests" / "conformance" / "transfer"
 LIMIT = 120  # seconds for a command
 
-# Takes its way in the dry runs and another one, declared as well, when it matters.
+# Takes its way in the dry runs and another one, declared as well, when it matters. The second path
+# is the first one under another name: it has no point of its own.
 FICKLE = """
 [[workflows]]
 name = "fickle"
@@ -24,6 +25,13 @@ body = { amount = 500, from = "acc-fickle", to = "acc-2" }
 
 [[workflows.paths]]
 name = "done"
+endings = [
+    { outcome = "DONE", effects = ["bank_a.debit", "bank_b.credit"] },
+    { outcome = "REFUSED" },
+]
+
+[[workflows.paths]]
+name = "same"
 endings = [
     { outcome = "DONE", effects = ["bank_a.debit", "bank_b.credit"] },
     { outcome = "REFUSED" },

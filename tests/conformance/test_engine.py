@@ -74,7 +74,7 @@ def test_a_beginning_in_common_is_judged_once_unless_every_path_is_wanted() -> N
         "order/done@turn:1:completion!app:kill",
         "order/refused@turn:2:dispatch!app:kill",
     ]
-    assert len(chosen(Choice((KILL,), every_path=True), *courses)) == 5
+    assert len(chosen(Choice((KILL,), depth="paths"), *courses)) == 5
 
 
 def test_the_beginning_is_judged_where_the_path_before_it_was_not_chosen() -> None:
@@ -196,11 +196,23 @@ def test_the_same_point_after_something_else_is_another_one() -> None:
             Course(a_path(), same, ()),
             Course(a_path("order/refused"), other, ()),
             Course(a_path("another/done"), same, ()),
-        ]
+        ],
+        "states",
     )
     assert first.points == same
     assert second.points == other[1:]
     assert third.points == same, "a point of another workflow is never the same"
+
+
+def test_a_kind_of_point_is_judged_once_and_every_path_if_that_is_wanted() -> None:
+    turns = (
+        Point("turn:2:dispatch", "turn 2, after a"),
+        Point("turn:5:dispatch", "turn 5, after a"),
+    )
+    courses = [Course(a_path(), turns, ()), Course(a_path("order/refused"), turns, ())]
+    kinds = points.distinct(courses, "kinds")
+    assert [course.points for course in kinds] == [turns[:1], ()]
+    assert points.distinct(courses, "paths") == courses
 
 
 def test_a_point_that_not_every_run_crosses_is_unstable() -> None:
