@@ -61,6 +61,9 @@ class Gate:
         return rows
 
     def actions(self, instance: str, point: str) -> list[str]:
+        """What became of the messages at a point; none while nothing is known of the instance."""
+        if instance not in self.instances():
+            return []
         rows = self.ask("GET", "/messages", params={"instance": instance})
         return [row["action"] for row in rows if row["point"] == point]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ NEVER = {"callbacks": {"carrier.picked_up": {"never": True}}}
 DONE = ["directory.create_record", "directory.reserve_capacity", "notifier.send"]
 DONE = [*DONE, "directory.update_dashboard"]
 NOTIFY = "activity:notifier.send:1:dispatch"
+ACTIVITY = re.compile("activity:.*:dispatch")
 CROSSED = ("StartInstance", "CompleteOrchestratorTask", "CompleteActivityTask")
 
 Start = Callable[[Iterable[str]], None]
@@ -112,10 +113,6 @@ def all_done(shop: Shop, ids: Iterable[str], timeout: float = 30) -> None:
     assert {id: shop.effects(id) for id in ids} == dict.fromkeys(ids, DONE)
 
 
-def attempted_twice(shop: Shop, id: str) -> bool:
-    return set(shop.attempts(id).values()) == {2}
-
-
 def test_without_rules_it_is_transparent(plain: Plain) -> None:
     seen = [plain.instances[id] for id in plain.ids]
     turns = sum(each["turns"] for each in seen)
@@ -156,8 +153,8 @@ def test_dropped_at_every_point_with_the_worker(
     all_done(shop, ids)
 
 
-def test_every_work_item_twice(plain: Plain, shop: Shop, gate: Gate, start: Start) -> None:
-    points = [point for point, _ in plain.points[0] if point.endswith(":dispatch")]
+def test_every_activity_twice(plain: Plain, shop: Shop, gate: Gate, start: Start) -> None:
+    points = [point for point, _ in plain.points[0] if ACTIVITY.fullmatch(point)]
     ids = [some_id("twice") for _ in range(5)]
     rules = [
         {"instance": id, "point": point, "action": "duplicate"} for id in ids for point in points
@@ -165,10 +162,22 @@ def test_every_work_item_twice(plain: Plain, shop: Shop, gate: Gate, start: Star
     gate.ask("POST", "/rules", json=rules)
     start(ids)
     all_done(shop, ids)
+    # The second of the last step may still be under way.
+    until(lambda: all(set(shop.attempts(id).values()) == {2} for id in ids), 5, "each step twice")
     for id in ids:
-        # The second of the last step may still be under way.
-        until(partial(attempted_twice, shop, id), 5, f"every step of {id} twice")
         assert gate.wait(id, ended="COMPLETED")["fired"] == points
+
+
+def test_a_turn_twice(shop: Shop, gate: Gate, start: Start) -> None:
+    id = some_id("turn-twice")
+    gate.rule(id, "turn:6:dispatch", "duplicate")
+    # The sidecar takes an answer for whatever turn waits just then: the next one must not.
+    gate.rule(id, "activity:record.end:1:dispatch", "hold")
+    start([id])
+    until(lambda: gate.actions(id, "turn:6:completion") == ["passed"] * 2, 15, "both answers")
+    gate.release()
+    all_done(shop, [id])
+    assert set(shop.attempts(id).values()) == {1}
 
 
 def test_a_worker_that_is_given_up_comes_back(shop: Shop, gate: Gate, start: Start) -> None:
