@@ -42,15 +42,20 @@ class Fate:
 
 
 def fate(victim: str, kind: str) -> Fate:
-    """Messages die with the process at either end of their link; others are only late."""
-    at_the_end = victim in ("app", "daprd")
-    if at_the_end and kind in ("kill", "cut"):
+    """Messages die with the process at either end of their link; others are only late.
+
+    The gate itself loses what is held when a link is cut or a worker is given up. What is held by
+    the time of the release came again and over a link that is whole: dropping it would lose it
+    for ever although nobody had died.
+
+    An answer of a turn that comes late is what a real zombie sends: the SDK gives what it has
+    finished to whatever connection it has by then, for up to 30 s. Alone, daprd takes it for the
+    turn that waits at that moment, or ignores it; it asks for the instance only. (With the preview
+    feature WorkflowsClusteredDeployment it keeps it for the next turn: dapr/dapr#10482.)
+    """
+    if victim in ("app", "daprd") and kind == "kill":
         return Fate("drop", "drop", "drop")
-    if victim == "app" and kind == "pause":
-        # The sidecar gives the paused worker up and dispatches again; what the zombie sends when
-        # it wakes up comes late, but it comes.
-        return Fate("drop", "pass", "pass")
-    if at_the_end and kind == "stop":
+    if victim in ("app", "daprd") and kind == "stop":
         return Fate("drop", "pass", "pass")
     return Fate("pass", "pass", "pass")
 
