@@ -81,7 +81,8 @@ class Crowd:
         tasks = [*self._lives.values(), *([self._watch] if self._watch else [])]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=REQUEST)
         await self._http.aclose()
 
     def start(self) -> None:
