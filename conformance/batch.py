@@ -23,6 +23,7 @@ from conformance.scenario import DUPLICATE, NOTHING, Fault, Scenario
 
 HOLDING = 90.0  # seconds until everybody must be at its point
 STALLED = 6.0  # seconds without one more instance held, after which the rest is left for later
+LATE = 30.0  # the same, although some still move: a monitor or a poll never stops moving
 POLL = 0.25  # seconds between looks at who is held
 QUIET = 1.5  # seconds in which a second start would have done something, if it does anything
 
@@ -201,7 +202,8 @@ class _Batch:
     async def _hold_all(self) -> None:
         """Waits until all are held at their points, or until no more of them get there."""
         deadline = time.monotonic() + HOLDING
-        progress, count = time.monotonic(), 0
+        progress = held_last = time.monotonic()
+        count = held_count = 0
         while True:
             at_witness = await self._bench.witness.held()
             for each in self._aimed:
@@ -210,7 +212,9 @@ class _Batch:
             moved = now_held + sum(each.member.seen.turns for each in self._aimed)
             if moved > count:
                 progress, count = time.monotonic(), moved
-            if now_held == len(self._aimed):
+            if now_held > held_count:
+                held_last, held_count = time.monotonic(), now_held
+            if now_held == len(self._aimed) or time.monotonic() - held_last > LATE:
                 return
             waiting = [each for each in self._aimed if not each.held and not each.member.ended]
             idle = time.monotonic() - progress
