@@ -47,7 +47,6 @@ class Member:
     repeated: str | None = None
     sent_twice: bool = False
     news: asyncio.Event = field(default_factory=asyncio.Event)
-    began: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Crowd:
@@ -249,8 +248,6 @@ class Crowd:
             definite = response.status_code in request.accept or once
             if definite or (request.claims and 400 <= response.status_code < 500):
                 member.answers.append(answer)
-                if what == "start":
-                    member.began.set()
                 return
             if response.status_code < 500 and member.ended:
                 member.answers.append(answer)

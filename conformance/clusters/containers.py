@@ -111,17 +111,15 @@ class Containers:
 
     def cut(self, *links: Link) -> None:
         """Breaks these links."""
-        for link in self._existing(links):
-            self._proxies.set(link, enabled=False)
+        self._proxies.cut(*links)
 
     def mend(self, *links: Link) -> None:
         """Lets these links work again."""
-        for link in self._existing(links):
-            self._proxies.set(link, enabled=True)
+        self._proxies.mend(*links)
 
     def is_cut(self, link: Link) -> bool:
         """Whether a connection over the link is refused just now."""
-        return all(self._proxies.is_cut(each) for each in self._existing((link,)))
+        return self._proxies.is_cut(link)
 
     def wait_ready(self, *victims: Victim, timeout: float = 60) -> None:
         """Waits until these, or all, answer."""

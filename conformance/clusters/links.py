@@ -6,6 +6,7 @@ A link that is cut closes its connections and refuses new ones.
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 
 import httpx
 
@@ -31,16 +32,26 @@ class Links:
         self._ask("POST", "/proxies", body)
         self._probes[name] = probe
 
-    def set(self, name: str, *, enabled: bool) -> None:
-        """Cuts a link or mends it.
+    def cut(self, *names: str) -> None:
+        """Breaks those of these links that were made.
 
         Raises:
             ClusterError: Toxiproxy does not obey.
         """
-        self._ask("POST", f"/proxies/{name}", {"enabled": enabled})
+        self._enable(names, False)
+
+    def mend(self, *names: str) -> None:
+        """Lets those of these links that were made work again.
+
+        Raises:
+            ClusterError: Toxiproxy does not obey.
+        """
+        self._enable(names, True)
 
     def is_cut(self, name: str) -> bool:
-        """Whether a connection is refused just now."""
+        """Whether a connection is refused just now; one that was never made has none."""
+        if name not in self._probes:
+            return True
         try:
             socket.create_connection(self._probes[name], timeout=DEADLINE).close()
         except ConnectionRefusedError:
@@ -52,6 +63,11 @@ class Links:
     def close(self) -> None:
         """Forgets Toxiproxy; the links stay."""
         self._http.close()
+
+    def _enable(self, names: Iterable[str], enabled: bool) -> None:
+        for name in names:
+            if name in self._probes:
+                self._ask("POST", f"/proxies/{name}", {"enabled": enabled})
 
     def _ask(self, method: str, path: str, body: dict[str, object]) -> None:
         try:

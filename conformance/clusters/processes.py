@@ -137,17 +137,15 @@ class Processes:
 
     def cut(self, *links: Link) -> None:
         """Breaks these links."""
-        for link in self._existing(links):
-            self._proxies.set(link, enabled=False)
+        self._proxies.cut(*links)
 
     def mend(self, *links: Link) -> None:
         """Lets these links work again."""
-        for link in self._existing(links):
-            self._proxies.set(link, enabled=True)
+        self._proxies.mend(*links)
 
     def is_cut(self, link: Link) -> bool:
         """Whether a connection over the link is refused just now."""
-        return all(self._proxies.is_cut(each) for each in self._existing((link,)))
+        return self._proxies.is_cut(link)
 
     def wait_ready(self, *victims: Victim, timeout: float = 60) -> None:
         """Waits until these, or all, answer."""
@@ -207,13 +205,6 @@ class Processes:
         if self._links is None:
             raise ClusterError("the cluster is not running")
         return self._links
-
-    def _existing(self, links: Sequence[Link]) -> list[Link]:
-        return [
-            each
-            for each in links
-            if self._options.store == "postgres" or not each.endswith("-store")
-        ]
 
     def _environment(self) -> dict[str, str]:
         return environment(
