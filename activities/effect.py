@@ -30,7 +30,6 @@ from app.store import Store, attempts, records
 from workflows.messages import Answer, Call
 
 DEADLINE = 30.0  # seconds; longer work is submitted with a key and then polled or called back
-REQUEST_TIMEOUT = 10.0  # seconds for one provider call
 
 
 class Body(BaseModel):

@@ -20,6 +20,7 @@ from datetime import timedelta
 from typing import Any
 
 from prometheus_client import Counter
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.effect import Env
 from app.audit import audit, undo_without_engine
@@ -29,6 +30,8 @@ from app.store import interventions, ladder, leases, records
 from workflows.messages import Ending, Incident
 
 log = logging.getLogger(__name__)
+
+Noting = Callable[[AsyncConnection, str], Awaitable[None]]
 
 RECONCILED = Counter("steadfast_reconciled", "Instances by what the reconciler did", ["what"])
 
@@ -71,23 +74,35 @@ class Reconciler:
         self._settings = settings
         self._poke = poke
         self._audited_at = float("-inf")
+        self._ringing: dict[str, asyncio.Task[None]] = {}
 
     async def run(self, holder: str) -> None:
         """Sweeps again and again until cancelled; one replica at a time does."""
-        interval = self._settings.reconcile_interval
-        while True:
-            await asyncio.sleep(interval)
-            try:
-                async with self._env.store.transaction() as tx:
-                    mine = await leases.acquire(tx, "reconciler", holder, 2 * interval + LEASE)
-                if mine:
-                    await self.sweep()
-            except Exception:
-                # Everything a sweep does may be done again by the next one.
-                log.exception("reconciler: sweep failed")
+        try:
+            while True:
+                await asyncio.sleep(self._settings.reconcile_interval)
+                await self._sweep_if_mine(holder)
+        finally:
+            for ringing in self._ringing.values():
+                ringing.cancel()
 
-    async def sweep(self) -> Report:
-        """One look at everything; killed anywhere, the next one goes on."""
+    async def _sweep_if_mine(self, holder: str) -> None:
+        interval = self._settings.reconcile_interval
+        try:
+            async with self._env.store.transaction() as tx:
+                mine = await leases.acquire(tx, "reconciler", holder, 2 * interval + LEASE)
+            if mine:
+                await self.sweep(patience=interval)
+        except Exception:
+            # Everything a sweep does may be done again by the next one.
+            log.exception("reconciler: sweep failed")
+
+    async def sweep(self, patience: float | None = None) -> Report:
+        """One look at everything; killed anywhere, the next one goes on.
+
+        An engine that is slow to answer for one instance must not delay the others: after
+        `patience` seconds its calls go on by themselves. Without, all are waited for.
+        """
         report = Report()
         await self._climb(report)
         await self._retry_held(report)
@@ -95,6 +110,8 @@ class Reconciler:
         if time.monotonic() - self._audited_at >= self._settings.audit_interval:
             self._audited_at = time.monotonic()
             report.refunded.extend(await audit(self._env, self._settings.stall_after))
+        if self._ringing:
+            await asyncio.wait(self._ringing.values(), timeout=patience)
         if not report.empty:
             self._poke()
             log.warning("reconciler: %s", {k: v for k, v in report.as_dict().items() if v})
@@ -134,10 +151,8 @@ class Reconciler:
             if records.now() - row["woken_at"] > patience:
                 await self._run_again(row, "it got nowhere after it was woken", report)
             return
-        await self._carefully(self._engine.ring(row["engine_id"], "wake"))
-        async with self._env.store.transaction() as tx:
-            await ladder.woken(tx, row["id"])
-        report.woken.append(row["id"])
+        if self._ring(row, "wake", then=ladder.woken):
+            report.woken.append(row["id"])
 
     async def _run_failed_again(self, signature: str, members: list[Any], report: Report) -> None:
         if await self._stopped(signature, members):
@@ -218,8 +233,8 @@ class Reconciler:
         async with self._env.store.reading() as tx:
             rows = await ladder.held(tx, before, BATCH)
         for row in rows:
-            await self._carefully(self._engine.ring(row["engine_id"], "reconcile"))
-            report.reconciled.append(row["id"])
+            if self._ring(row, "reconcile"):
+                report.reconciled.append(row["id"])
 
     async def _purge(self, report: Report) -> None:
         before = records.now() - timedelta(seconds=self._settings.retention)
@@ -239,11 +254,28 @@ class Reconciler:
                 await ladder.forgotten(tx, row["id"])
             report.purged.append(row["id"])
 
-    async def _carefully(self, call: Awaitable[None]) -> None:
+    def _ring(self, row: Any, name: str, then: Noting | None = None) -> bool:
+        """Rings in the background; not twice at a time for one instance."""
+        id = row["id"]
+        if id in self._ringing:
+            return False
+        task = asyncio.create_task(self._rung(row, name, then))
+        self._ringing[id] = task
+        task.add_done_callback(lambda _: self._ringing.pop(id))
+        return True
+
+    async def _rung(self, row: Any, name: str, then: Noting | None) -> None:
         try:
-            await call
-        except EngineUnavailable as error:
-            log.info("reconciler: %s", error)
+            try:
+                await self._engine.ring(row["engine_id"], name)
+            except EngineUnavailable as error:
+                log.info("reconciler: %s", error)
+            if then is not None:
+                async with self._env.store.transaction() as tx:
+                    await then(tx, row["id"])
+        except Exception:
+            # The next sweep finds it as it was.
+            log.exception("reconciler: %s was not rung", row["id"])
 
 
 def _signature(cause: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from activities.effect import Env, Fault, perform
@@ -20,6 +20,8 @@ from app.store import inbox, interventions, records
 from workflows.messages import Answer, Call, Incident
 
 log = logging.getLogger(__name__)
+
+Carrying = Coroutine[Any, Any, None]
 
 BATCH = 64
 IN_FLIGHT = 128  # calls to the engine at a time
@@ -36,6 +38,7 @@ class Relay:
         self._interval = interval
         self._poked = asyncio.Event()
         self._carrying: set[asyncio.Task[None]] = set()
+        self._at_people: set[str] = set()
 
     def poke(self) -> None:
         """Something was kept; carry it now."""
@@ -86,12 +89,13 @@ class Relay:
             self._carry(self._ring(row["engine_id"], "intervention"))
         return len(starts) == room or len(events) == room
 
-    def _carry(self, call: Coroutine[Any, Any, None]) -> None:
+    def _carry(self, call: Carrying) -> asyncio.Task[None]:
         task = asyncio.create_task(self._carried(call))
         self._carrying.add(task)
         task.add_done_callback(self._carrying.discard)
+        return task
 
-    async def _carried(self, call: Coroutine[Any, Any, None]) -> None:
+    async def _carried(self, call: Carrying) -> None:
         try:
             await call
         except Exception:
@@ -130,9 +134,18 @@ class Relay:
         async with self._env.store.reading() as tx:
             late = await inbox.leftovers(tx, BATCH)
             unalerted = await interventions.unalerted(tx, BATCH)
-        await _all(self._settle_late(row) for row in late)
-        await _all(self._alert(row) for row in unalerted)
+        # Not awaited here either: a provider that hangs must not keep the other alerts back.
+        for row in late:
+            self._carry_once(f"{row['instance']}/{row['event_id']}", self._settle_late, row)
+        for row in unalerted:
+            self._carry_once(row["id"], self._alert, row)
         return False
+
+    def _carry_once(self, name: str, carry: Callable[[Any], Carrying], row: Any) -> None:
+        if name not in self._at_people:
+            self._at_people.add(name)
+            task = self._carry(carry(row))
+            task.add_done_callback(lambda _: self._at_people.discard(name))
 
     async def _settle_late(self, event: Any) -> None:
         """An event came after the end: agrees with the outcome, or is made good, or is asked."""
@@ -188,13 +201,3 @@ CONTRADICTIONS = {
     "COMPENSATED": ("carrier.picked_up",),
     "REFUSED": ("carrier.picked_up",),
 }
-
-
-async def _all(calls: Iterable[Awaitable[None]]) -> None:
-    async with asyncio.TaskGroup() as group:
-        for call in calls:
-            group.create_task(_awaited(call))
-
-
-async def _awaited(call: Awaitable[None]) -> None:
-    await call

@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from activities.effect import DEADLINE
+
 
 class SigningKey(BaseModel):
     """A key and the one algorithm that it is for; `public` where it differs from the secret."""
@@ -52,6 +54,9 @@ class Settings(BaseSettings):
     reconcile_interval: float = 5.0
     stall_after: float = 30.0
     audit_interval: float = 60.0
+    provider_timeout: float = Field(
+        default=10.0, gt=0, le=DEADLINE, description="for one call; the whole step has 30 s"
+    )
     retention: float = 7 * 86_400.0
 
 

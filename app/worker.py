@@ -14,7 +14,7 @@ from dapr.ext.workflow import WorkflowActivityContext, WorkflowRuntime
 from dapr.ext.workflow.logger import LoggerOptions
 
 from activities import ACTIVITIES
-from activities.effect import REQUEST_TIMEOUT, Activity, Env
+from activities.effect import Activity, Env
 from app.links import link_for
 from app.settings import Settings
 from app.store import Store
@@ -32,7 +32,7 @@ def make_env(settings: Settings) -> Env:
         store=Store(settings.database_url),
         provider=httpx.AsyncClient(
             base_url=settings.downstream_url,
-            timeout=REQUEST_TIMEOUT,
+            timeout=settings.provider_timeout,
             limits=httpx.Limits(max_connections=200, max_keepalive_connections=50),
         ),
         key_ttl=settings.key_ttl,

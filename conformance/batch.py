@@ -22,8 +22,9 @@ from conformance.judge import Hit
 from conformance.scenario import DUPLICATE, NOTHING, Fault, Scenario
 
 HOLDING = 90.0  # seconds until everybody must be at its point
-STALLED = 6.0  # seconds without one more instance held, after which the rest is left for later
-LATE = 30.0  # the same, although some still move: a monitor or a poll never stops moving
+STALLED = 6.0  # seconds without any movement after which who has not come is left for later
+LATE = 15.0  # seconds without an arrival, although some still move: a poll never stops moving
+SLOWER = 1.5  # times that a crowd takes of what a dry run took
 POLL = 0.25  # seconds between looks at who is held
 QUIET = 1.5  # seconds in which a second start would have done something, if it does anything
 
@@ -63,6 +64,7 @@ class _Aimed:
     member: Member
     aim: Aim
     held: bool = False
+    arrived: bool = False
     rule: str | None = None
     before_repeat: list[dict[str, Any]] | None = None
 
@@ -103,9 +105,9 @@ async def run(
 
 
 def _in_order(scenarios: Sequence[Scenario]) -> list[Scenario]:
-    # Whoever is held at the witness holds a connection and a timeout of the application's own:
+    # Those with the longest way go first. Whoever is held in a call has a timeout of its caller's:
     # these come last, so that they wait for the shortest time.
-    return sorted(scenarios, key=lambda scenario: scenario.point.at_witness)
+    return sorted(scenarios, key=lambda each: (each.point.impatient, -each.point.after))
 
 
 class _Batch:
@@ -200,25 +202,32 @@ class _Batch:
         await self._bench.witness.release()
 
     async def _hold_all(self) -> None:
-        """Waits until all are held at their points, or until no more of them get there."""
-        deadline = time.monotonic() + HOLDING
-        progress = held_last = time.monotonic()
-        count = held_count = 0
+        """Waits until all have come to their points, or until no more of them get there.
+
+        Whose caller has given up meanwhile is not held when it strikes, and is sent again.
+        """
+        moved_at = arrived_at = time.monotonic()
+        deadline = moved_at + HOLDING
+        moves = arrivals = 0
         while True:
             at_witness = await self._bench.witness.held()
             for each in self._aimed:
                 each.held = _is_held(each, at_witness)
-            now_held = sum(each.held for each in self._aimed)
-            moved = now_held + sum(each.member.seen.turns for each in self._aimed)
-            if moved > count:
-                progress, count = time.monotonic(), moved
-            if now_held > held_count:
-                held_last, held_count = time.monotonic(), now_held
-            if now_held == len(self._aimed) or time.monotonic() - held_last > LATE:
+                each.arrived = each.arrived or each.held
+            awaited = [each for each in self._aimed if not each.arrived and not each.member.ended]
+            now = time.monotonic()
+            came, moved = arrivals, moves
+            arrivals = len(self._aimed) - len(awaited)
+            moves = arrivals + sum(each.member.seen.turns for each in self._aimed)
+            moved_at = now if moves > moved else moved_at
+            arrived_at = now if arrivals > came else arrived_at
+            if not awaited or now > deadline:
                 return
-            waiting = [each for each in self._aimed if not each.held and not each.member.ended]
-            idle = time.monotonic() - progress
-            if not waiting or idle > STALLED or time.monotonic() > deadline:
+            silence = max(each.scenario.point.silence for each in awaited)
+            way = max(each.scenario.point.after for each in awaited)
+            if now - moved_at > max(STALLED, SLOWER * silence):
+                return
+            if now - arrived_at > max(LATE, SLOWER * way):
                 return
             await asyncio.sleep(POLL)
 

@@ -178,10 +178,14 @@ def _in_order(rows: Sequence[dict[str, Any]], effects: Sequence[_Crossing]) -> l
         point = Point(row["point"], row["label"])
         is_turn = point.name.startswith("turn:") and point.boundary == "dispatch"
         crossed.append(_Crossing(row["at"], point, point.label if is_turn else None))
+    crossed.sort(key=lambda each: each.at)
     before: tuple[str, ...] = ()
     points = []
-    for crossing in sorted(crossed, key=lambda each: each.at):
-        points.append(replace(crossing.point, before=before))
+    silence, last = 0.0, crossed[0].at if crossed else 0.0
+    for crossing in crossed:
+        silence, last = max(silence, crossing.at - last), crossing.at
+        after = crossing.at - crossed[0].at
+        points.append(replace(crossing.point, before=before, after=after, silence=silence))
         if crossing.told is not None:
             before = (*before, crossing.told)
     return points

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from conformance.clusters import VICTIMS
@@ -61,13 +61,17 @@ class Point:
     """A boundary that an instance crosses; named as in `gates`. `key` is that of an effect.
 
     In a key, `{id}` stands for the instance. The label is for people. `before` is what had happened
-    until then: two paths with the same point and the same `before` have not parted yet.
+    until then: two paths with the same point and the same `before` have not parted yet. `after` and
+    `silence` are seconds of a dry run: from its beginning to here, and the longest in which nothing
+    was crossed until then.
     """
 
     name: str
     label: str
     key: str | None = None
     before: tuple[str, ...] = ()
+    after: float = field(default=0.0, compare=False)
+    silence: float = field(default=0.0, compare=False)
 
     @property
     def boundary(self) -> str:
@@ -84,6 +88,11 @@ class Point:
     def at_witness(self) -> bool:
         """Whether the witness holds it, and not the sidecar gate."""
         return self.name.startswith("effect:")
+
+    @property
+    def impatient(self) -> bool:
+        """Whether somebody waits for an answer while it is held, and gives up after a while."""
+        return self.name.startswith(("effect:", "start:", "event:"))
 
 
 @dataclass(frozen=True)
