@@ -7,10 +7,10 @@ import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import cast
 
 from conformance import judge
-from conformance.aims import Aim, aim, holds
+from conformance.aims import aim, holds
 from conformance.client import Gate, Witness
 from conformance.clusters import Cluster, Victim
 from conformance.contract import WorkflowPath
@@ -18,14 +18,10 @@ from conformance.crowd import Crowd, Member
 from conformance.events import BatchEnded, BatchStarted, FaultFired, Judged, Listener, Note
 from conformance.evidence import Evidence
 from conformance.faults import Proof, fate, strike
+from conformance.holding import Aimed, hold_all
 from conformance.judge import Hit
 from conformance.scenario import DUPLICATE, NOTHING, Fault, Scenario
 
-HOLDING = 90.0  # seconds until everybody must be at its point
-STALLED = 6.0  # seconds without any movement after which who has not come is left for later
-LATE = 15.0  # seconds without an arrival, although some still move: a poll never stops moving
-SLOWER = 1.5  # times that a crowd takes of what a dry run took
-POLL = 0.25  # seconds between looks at who is held
 QUIET = 1.5  # seconds in which a second start would have done something, if it does anything
 
 
@@ -58,17 +54,6 @@ class Result:
     deferred: list[Scenario]
 
 
-@dataclass(eq=False)
-class _Aimed:
-    scenario: Scenario
-    member: Member
-    aim: Aim
-    held: bool = False
-    arrived: bool = False
-    rule: str | None = None
-    before_repeat: list[dict[str, Any]] | None = None
-
-
 async def run(
     bench: Bench,
     scenarios: Sequence[Scenario],
@@ -91,7 +76,7 @@ async def run(
         member = Member(f"{bench.tag}-{number}-{n}", paths[scenario.path])
         if fault in (DUPLICATE, NOTHING) and scenario.point.name.startswith("client:"):
             member.repeated = scenario.point.name if fault == DUPLICATE else None
-        aimed.append(_Aimed(scenario, member, aim(scenario, member)))
+        aimed.append(Aimed(scenario, member, aim(scenario, member)))
     bench.emit(
         BatchStarted(
             batch=name,
@@ -111,7 +96,7 @@ def _in_order(scenarios: Sequence[Scenario]) -> list[Scenario]:
 
 
 class _Batch:
-    def __init__(self, bench: Bench, name: str, fault: Fault, aimed: list[_Aimed]) -> None:
+    def __init__(self, bench: Bench, name: str, fault: Fault, aimed: list[Aimed]) -> None:
         self._bench = bench
         self._name = name
         self._fault = fault
@@ -167,7 +152,7 @@ class _Batch:
         if not holds(self._fault):
             now = time.time()
             return Proof(True, str(self._fault), now, now), 0.0
-        await self._hold_all()
+        await hold_all(self._aimed, self._bench.witness)
         held_after = time.monotonic() - self._began
         held = sum(each.held for each in self._aimed)
         bench = self._bench
@@ -200,36 +185,6 @@ class _Batch:
             dispatch=way.dispatch, completion=way.completion, request=way.request
         )
         await self._bench.witness.release()
-
-    async def _hold_all(self) -> None:
-        """Waits until all have come to their points, or until no more of them get there.
-
-        Whose caller has given up meanwhile is not held when it strikes, and is sent again.
-        """
-        moved_at = arrived_at = time.monotonic()
-        deadline = moved_at + HOLDING
-        moves = arrivals = 0
-        while True:
-            at_witness = await self._bench.witness.held()
-            for each in self._aimed:
-                each.held = _is_held(each, at_witness)
-                each.arrived = each.arrived or each.held
-            awaited = [each for each in self._aimed if not each.arrived and not each.member.ended]
-            now = time.monotonic()
-            came, moved = arrivals, moves
-            arrivals = len(self._aimed) - len(awaited)
-            moves = arrivals + sum(each.member.seen.turns for each in self._aimed)
-            moved_at = now if moves > moved else moved_at
-            arrived_at = now if arrivals > came else arrived_at
-            if not awaited or now > deadline:
-                return
-            silence = max(each.scenario.point.silence for each in awaited)
-            way = max(each.scenario.point.after for each in awaited)
-            if now - moved_at > max(STALLED, SLOWER * silence):
-                return
-            if now - arrived_at > max(LATE, SLOWER * way):
-                return
-            await asyncio.sleep(POLL)
 
     async def _start_again(self, crowd: Crowd) -> None:
         again = [e for e in self._aimed if e.member.repeated == "client:start" and e.member.ended]
@@ -271,7 +226,7 @@ class _Batch:
             self._bench.emit(Note(kind="split", text=text))
         return judged, deferred
 
-    def _hit(self, each: _Aimed, proof: Proof, fired: Mapping[str, int]) -> Hit:
+    def _hit(self, each: Aimed, proof: Proof, fired: Mapping[str, int]) -> Hit:
         name = each.scenario.point.name
         if holds(self._fault):
             ok = each.held and proof.proven
@@ -289,7 +244,7 @@ class _Batch:
             text = "sent twice" if ok else f"{name} was not sent twice"
         return Hit(ok, text, proof.at, proof.healed_at)
 
-    async def _evidence(self, each: _Aimed, healed: float) -> Evidence:
+    async def _evidence(self, each: Aimed, healed: float) -> Evidence:
         member = each.member
         ledger = await self._bench.witness.ledger(member.id)
         end = member.ended_at or time.monotonic()
@@ -314,12 +269,3 @@ class _Batch:
             undoes=self._bench.undoes,
             kin=self._bench.kin[member.path.workflow],
         )
-
-
-def _is_held(each: _Aimed, at_witness: set[tuple[str, str]]) -> bool:
-    point = each.scenario.point
-    if point.at_witness:
-        return (each.member.id, point.boundary) in at_witness
-    if point.boundary == "acknowledged":
-        return each.member.seen.ended is not None
-    return each.member.seen.held == point.name

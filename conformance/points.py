@@ -215,13 +215,15 @@ def distinct(courses: Sequence[Course], depth: Depth) -> list[Course]:
 def _course(path: WorkflowPath, crossed: list[list[Point]]) -> Course:
     names = [{point.name for point in each} for each in crossed]
     always = set.intersection(*names)
-    keys = [{point.name: point.key for point in each} for each in crossed]
+    runs = [{point.name: point for point in each} for each in crossed]
     points = []
     for point in crossed[0]:
         if point.name not in always:
             continue
-        if any(each[point.name] != point.key for each in keys):
-            # A key that differs from run to run cannot be aimed at; its operation can.
-            point = replace(point, key=None)
-        points.append(point)
+        alike = [run[point.name] for run in runs]
+        # A key that differs from run to run cannot be aimed at; its operation can.
+        key = point.key if len({each.key for each in alike}) == 1 else None
+        after = max(each.after for each in alike)
+        silence = max(each.silence for each in alike)
+        points.append(replace(point, key=key, after=after, silence=silence))
     return Course(path, tuple(points), tuple(sorted(set.union(*names) - always)))

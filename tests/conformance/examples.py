@@ -1,0 +1,36 @@
+"""A path, a course and the names of its points, for tests that need no runtime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conformance.contract import Ending, Look, Request, WorkflowPath
+from conformance.points import Course
+from conformance.scenario import Fault, Point
+
+KILL = Fault("app", "kill")
+LOST = Fault("witness", "lost")
+
+
+def a_path(name: str = "order/done", **changes: Any) -> WorkflowPath:
+    given: dict[str, Any] = {
+        "name": name,
+        "summary": "",
+        "workflow": name.partition("/")[0],
+        "start": Request(url="{app}/orders"),
+        "look": Look(url="{app}/{id}", ended={"/status": "ENDED"}, outcome="/outcome"),
+        "alerts": (),
+        "script": (),
+        "signals": (),
+        "endings": (Ending(outcome="DONE", effects=("bank.debit",)),),
+        "settles": 60.0,
+    }
+    return WorkflowPath(**{**given, **changes})
+
+
+def a_course(names: str, path: WorkflowPath | None = None) -> Course:
+    return Course(path or a_path(), tuple(Point(name, name) for name in names.split()), ())
+
+
+TURNS = "turn:1:dispatch turn:1:completion"
+EFFECT = "effect:bank.debit:1:before effect:bank.debit:1:after"
