@@ -24,6 +24,7 @@ from conformance.points import PathError
 from conformance.session import BATCH, CLUSTERS
 from launcher.errors import LauncherError
 
+STOPS = (signal.SIGINT, signal.SIGTERM)
 TROUBLE = (
     ClusterError,
     LauncherError,
@@ -50,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"conformance: {error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, asyncio.CancelledError):
+        # Everything has been ended; whoever is still impatient changes the exit code no more.
+        for number in STOPS:
+            signal.signal(number, signal.SIG_IGN)
         print("conformance: stopped", file=sys.stderr)
         return 130
     except Exception:
@@ -59,9 +63,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _until_told(work: Coroutine[Any, Any, int]) -> int:
-    """A SIGTERM ends a run as Ctrl-C does: everything that was started is ended."""
+    """Ctrl-C and SIGTERM end a run, once: everything that was started is ended."""
     task = asyncio.create_task(work)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+    def stop() -> None:
+        # Whoever is impatient must not interrupt the clearing up; and Python's own answer to a
+        # second Ctrl-C can tear the loop apart, which then waits for ever.
+        if task.cancelling():
+            print("conformance: still ending what was started", file=sys.stderr)
+        else:
+            task.cancel()
+
+    for number in STOPS:
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     return await task
 
 

@@ -179,17 +179,26 @@ async def opened(setup: Setup, *listeners: Listener, command: str) -> AsyncItera
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end what blocks the loop; otherwise they only cancel its task."""
+    """The first Ctrl-C or SIGTERM ends what blocks the loop; otherwise it only cancels its task."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def interrupt(*_: object) -> None:
+        restore()
+        raise asyncio.CancelledError
+
+    for number in before:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+        restore()
 
 
 def _require_values(path: WorkflowPath, values: Mapping[str, str]) -> None:

@@ -57,8 +57,12 @@ class Suite:
         wait_until(unmet, STARTED)
         return self.events_files()[-1]
 
-    def end(self, number: signal.Signals) -> int:
-        self.process.send_signal(number)
+    def end(self, number: signal.Signals, times: int = 1) -> int:
+        for _ in range(times):
+            self.process.send_signal(number)
+            # Signals that are pending at the same time are one.
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.05)
         return self.process.wait(STOPPED)
 
 
@@ -123,13 +127,26 @@ def test_killed_while_its_store_is_paused_and_then_interrupted(
     is_clean(second.work)
 
 
+@pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_told_to_stop_while_it_starts(start: Callable[..., Suite], number: signal.Signals) -> None:
+def test_told_to_stop_while_it_starts(
+    start: Callable[..., Suite], number: signal.Signals, times: int
+) -> None:
     suite = start("check", *TARGET, "--store", "sqlite")
     wait_until(
         lambda: None if "daprd" in processes_of(suite.work).values() else "a sidecar", STARTED
     )
-    assert suite.end(number) == 130
+    assert suite.end(number, times) == 130
+    is_clean(suite.work)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_told_again_and_again_to_stop_in_a_batch(
+    start: Callable[..., Suite], number: signal.Signals
+) -> None:
+    suite = start("run", *TARGET, "--store", "sqlite", "--faults", "app:kill")
+    suite.await_event("BatchStarted")
+    assert suite.end(number, 20) == 130
     is_clean(suite.work)
 
 
