@@ -1,28 +1,13 @@
-"""What a target has to say of itself: `target.toml`, read and checked.
-
-Strings may hold placeholders. In `[app]`: `{python}`, `{host}`, `{port}`, `{data}`, `{witness}`,
-`{sidecar_host}` and `{sidecar_grpc_port}`
-(the gate), `{sidecar_http_host}` and `{sidecar_http_port}`, `{api_token}`, `{webhook_secret}`,
-`{postgres}` (`user:password@host:port/database`) and `{secret:NAME}` (made up, the same
-everywhere). In requests: `{id}`, `{app}`, `{sidecar}`, `{witness}`, `{api_token}`,
-`{witness_direct}` (as the application reaches it past every link that is cut) and every name in
-`[values]`.
-"""
+"""What a target has to say of itself: `target.toml`, read and checked."""
 
 from __future__ import annotations
 
-import json
-import re
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_urlsafe
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*(?::[a-z0-9_]+)?)\}")
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -239,79 +224,6 @@ class WorkflowPath:
         """The outcomes that somebody decides on this path."""
         requests = (request for signal in self.signals for request in signal.requests)
         return frozenset(request.claims for request in requests if request.claims)
-
-
-def fill(value: Any, values: Mapping[str, str]) -> Any:
-    """Puts values in the place of placeholders, in every string of a structure.
-
-    Raises:
-        TargetError: a placeholder that nobody fills.
-    """
-    if isinstance(value, str):
-        return PLACEHOLDER.sub(lambda match: _value(match[1], values), value)
-    if isinstance(value, Mapping):
-        return {fill(key, values): fill(each, values) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [fill(each, values) for each in value]
-    return value
-
-
-def _value(name: str, values: Mapping[str, str]) -> str:
-    if name not in values:
-        raise TargetError(f"there is no {{{name}}}; there are {', '.join(sorted(values))}")
-    return values[name]
-
-
-def environment(
-    target: Target, store: str, added: Mapping[str, str], values: Mapping[str, str]
-) -> dict[str, str]:
-    """The application's own variables, with every placeholder filled.
-
-    Raises:
-        TargetError: a placeholder that nobody fills.
-    """
-    declared = {**target.app.env, **target.app.stores.get(_store(store), {}), **added}
-    filled: dict[str, str] = fill(declared, values)
-    return filled
-
-
-def make_secrets(target: Target) -> dict[str, str]:
-    """A value for every `{secret:NAME}` that the target's environment names."""
-    declared = [target.app.env, *target.app.stores.values()]
-    texts = [text for variables in declared for text in variables.values()]
-    names = {name for text in texts for name in PLACEHOLDER.findall(text)}
-    return {name: token_urlsafe(32) for name in names if name.startswith("secret:")}
-
-
-def _store(name: str) -> Store:
-    if name not in ("sqlite", "postgres"):
-        raise TargetError(f"there is no store {name}; there are sqlite and postgres")
-    return "sqlite" if name == "sqlite" else "postgres"
-
-
-def pointer(document: Any, path: str) -> Any:
-    """What a JSON pointer (RFC 6901) leads to; `None` where there is nothing.
-
-    It also leads into a string that is JSON itself, as Dapr keeps outputs and custom states.
-    """
-    for part in path.split("/")[1:]:
-        if isinstance(document, str):
-            document = _parsed(document)
-        part = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(document, list) and part.isdigit() and int(part) < len(document):
-            document = document[int(part)]
-        elif isinstance(document, dict):
-            document = document.get(part)
-        else:
-            return None
-    return document
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
 
 
 def load(file: Path) -> Target:

@@ -12,8 +12,10 @@ from typing import Any
 import httpx
 
 from conformance.client import Gate, Seen, Witness
-from conformance.contract import Look, Request, Signal, WorkflowPath, fill, pointer
+from conformance.contract import Look, Request, Signal, WorkflowPath
 from conformance.evidence import Answer
+from conformance.placeholders import fill
+from conformance.pointer import pointer
 
 STARTING = 24  # starts at the same time
 LOOKING = 12  # looks at the same time

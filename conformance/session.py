@@ -22,11 +22,12 @@ from conformance import points
 from conformance.batch import Bench
 from conformance.client import Gate, Witness
 from conformance.clusters import Cluster, Options
-from conformance.contract import Target, TargetError, WorkflowPath, fill
+from conformance.contract import Target, TargetError, WorkflowPath
 from conformance.contract import load as load_target
 from conformance.events import Event, Judged, Listener, Log, RunEnded, RunStarted
 from conformance.faults import UNHEALED, WEDGED
 from conformance.matrix import Score
+from conformance.placeholders import fill
 from conformance.points import Course
 from conformance.promises import PROMISES, text
 from conformance.scenario import Fault

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from conformance import contract
+from conformance import contract, placeholders
 from conformance.contract import Ending, PathSpec, Signal, TargetError
+from conformance.pointer import pointer
 
 GOOD = """
 name = "mine"
@@ -90,12 +91,12 @@ def test_a_signal_is_either_requests_or_a_callback() -> None:
 
 def test_placeholders_are_filled_wherever_they_stand() -> None:
     value = {"{id}": ["{app}/{id}", {"n": 1, "json": '{"a": 1}'}], "none": None}
-    assert contract.fill(value, {"id": "i", "app": "http://a"}) == {
+    assert placeholders.fill(value, {"id": "i", "app": "http://a"}) == {
         "i": ["http://a/i", {"n": 1, "json": '{"a": 1}'}],
         "none": None,
     }
     with pytest.raises(TargetError, match=r"there is no \{idd\}; there are app, id"):
-        contract.fill("{idd}", {"id": "i", "app": "a"})
+        placeholders.fill("{idd}", {"id": "i", "app": "a"})
 
 
 def test_a_secret_is_made_for_every_name_and_is_the_same_everywhere(tmp_path: Path) -> None:
@@ -103,13 +104,13 @@ def test_a_secret_is_made_for_every_name_and_is_the_same_everywhere(tmp_path: Pa
         "[app]\ncommand", '[app]\nenv = { A = "{secret:k}", B = "{secret:k}" }\ncommand'
     )
     target = load(text, tmp_path)
-    made = contract.make_secrets(target)
+    made = placeholders.make_secrets(target)
     assert list(made) == ["secret:k"]
-    found = contract.environment(target, "sqlite", {"C": "{secret:k}"}, made)
+    found = placeholders.environment(target, "sqlite", {"C": "{secret:k}"}, made)
     assert set(found) == {"A", "B", "C"}
     assert len(set(found.values())) == 1
     with pytest.raises(TargetError, match="there is no store mysql"):
-        contract.environment(target, "mysql", {}, made)
+        placeholders.environment(target, "mysql", {}, made)
 
 
 @pytest.mark.parametrize(
@@ -127,4 +128,4 @@ def test_a_secret_is_made_for_every_name_and_is_the_same_everywhere(tmp_path: Pa
 )
 def test_a_pointer_leads_into_json_and_into_json_within(path: str, found: Any) -> None:
     document = {"a": {"b/c": [1, {"d~e": None}]}, "out": '{"x": [2]}', "text": "{"}
-    assert contract.pointer(document, path) == found
+    assert pointer(document, path) == found
