@@ -22,6 +22,7 @@ LOOKING = 12  # looks at the same time
 TRY_AGAIN = 0.5  # seconds
 REQUEST = 20.0  # seconds that a client waits for one answer
 STALE = 10.0  # seconds without news from the gate after which the application is asked itself
+RESTLESS = 30.0  # the same, for one that moves and is never seen to be idle
 PATIENT = 3.0  # seconds between two questions to the application, at most
 
 
@@ -29,6 +30,7 @@ PATIENT = 3.0  # seconds between two questions to the application, at most
 class Member:
     """One instance and what became of it so far.
 
+    `heard` is when the gate last had news of it, `rested` when it was last idle or held.
     `repeated` names what its client sends twice, `client:start` or `client:signal-N`, and
     `sent_twice` says that it did.
     """
@@ -37,6 +39,7 @@ class Member:
     path: WorkflowPath
     seen: Seen = field(default_factory=Seen)
     heard: float = field(default_factory=time.monotonic)
+    rested: float = field(default_factory=time.monotonic)
     answers: list[Answer] = field(default_factory=list)
     look: dict[str, Any] | None = None
     missing: bool = False
@@ -176,7 +179,9 @@ class Crowd:
         if seen.idle or seen.ended:
             return True
         # After a fault the gate may wait for an answer that died; then the look decides.
-        return not seen.held and time.monotonic() - member.heard > STALE and seen.turns > 0
+        now = time.monotonic()
+        lost = now - member.heard > STALE or now - member.rested > RESTLESS
+        return not seen.held and seen.turns > 0 and lost
 
     async def _news(self, member: Member, patience: float = STALE) -> None:
         member.news.clear()
@@ -272,6 +277,8 @@ class Crowd:
             for id, seen in changed.items():
                 if member := self.members.get(id):
                     member.seen, member.heard = seen, now
+                    if seen.idle or seen.held:
+                        member.rested = now
                     member.news.set()
             # Many small answers cost more than one of a moment later.
             await asyncio.sleep(0.05)

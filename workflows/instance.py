@@ -83,7 +83,8 @@ class Instance:
     def deadline(self, name: str, timeout: float) -> Yields[datetime]:
         """The moment `timeout` seconds after the first run asked for it, the same in every run."""
         due = self.turn_time() + timedelta(seconds=timeout)
-        wait = Wait(instance=self._id, name=f"deadline:{name}", token=f"deadline:{name}", due=due)
+        name = f"deadline:{name}"
+        wait = Wait(instance=self._id, name=name, token=name, due=due, ahead=True)
         taken = yield from self._take(wait)
         return taken.due or due
 

@@ -85,7 +85,8 @@ class Wait(Message):
     """Asks the inbox for the next event of a name; `token` names this wait in every run.
 
     With `due` the wait is opened (its deadline is fixed by whoever opens it first), without it
-    this only looks. `final` closes a wait whose timer has fired.
+    this only looks. `final` closes a wait whose timer has fired. With `ahead` nobody waits yet:
+    the deadline is only fixed, and the instance goes on at once.
     """
 
     instance: str
@@ -93,6 +94,7 @@ class Wait(Message):
     token: str
     due: datetime | None = None
     final: bool = False
+    ahead: bool = False
     raised: Any = None
     at: datetime | None = Field(default=None, description="when it was raised, in workflow time")
 

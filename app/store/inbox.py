@@ -82,10 +82,14 @@ async def take(tx: AsyncConnection, wait: Wait) -> Taken:
         await _set_wait(tx, wait, state="expired")
         await records.progress(tx, wait.instance, status="RUNNING")
         return Taken(expired=True)
-    await records.progress(
-        tx, wait.instance, status="WAITING", step=None, waiting_for=wait.name, due_at=row["due_at"]
-    )
-    return Taken(due=row["due_at"])
+    due = row["due_at"]
+    if wait.ahead:
+        await records.progress(tx, wait.instance, status="RUNNING")
+    else:
+        await records.progress(
+            tx, wait.instance, status="WAITING", step=None, waiting_for=wait.name, due_at=due
+        )
+    return Taken(due=due)
 
 
 async def _wait_row(tx: AsyncConnection, wait: Wait) -> RowMapping | None:

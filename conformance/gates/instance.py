@@ -66,6 +66,7 @@ class Instance:
         self._events = 0
         self._open: dict[str, Hashable] = {}  # dispatched and not answered, by point
         self._awaited: set[Task] = set()  # scheduled, and no acknowledged turn had the result
+        self._had: set[Task] = set()  # whose results an acknowledged turn had
         self._owed: Counter[str] = Counter()  # raised, and no acknowledged turn had the event
 
     def view(self) -> dict[str, Any]:
@@ -143,7 +144,9 @@ class Instance:
             if answer.ended or answer.continued:
                 self._awaited.clear()
             else:
-                self._awaited.update((self.generations, task) for task in answer.scheduled)
+                # A turn that was delivered twice is answered twice, and late for the second time.
+                wanted = {(self.generations, task) for task in answer.scheduled}
+                self._awaited |= wanted - self._had
             if answer.ended:
                 self.ended = answer.ended
                 self._owed.clear()
@@ -153,7 +156,10 @@ class Instance:
 
     def activity_answered(self, answer: ActivityAnswer) -> tuple[str, Callable[[], None]]:
         """The worker answered an activity; returns the same as for a turn."""
-        task = (self.generations, answer.task)
+        # One that was dispatched again may still be running when the next generation has begun.
+        open_ = (key for key in reversed(self._jobs) if f"task:{key}" in self._open)
+        now = (self.generations, answer.task)
+        task = next((key for key in open_ if key[1] == answer.task), now)
         job = self._jobs.get(task) or _Job("unknown", answer.task)
         point = self.reached(job.point("completion"), job.name)
 
@@ -182,7 +188,9 @@ class Instance:
             self.note(kept.point, "lost")
 
     def _brought(self, turn: Turn) -> None:
-        self._awaited -= {(self.generations, task) for task, _ in turn.results}
+        results = {(self.generations, task) for task, _ in turn.results}
+        self._had |= results
+        self._awaited -= results
         for name in turn.events:
             self._settle(name.casefold())
 

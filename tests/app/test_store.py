@@ -121,6 +121,18 @@ async def test_the_first_deadline_stays(store: Store) -> None:
     assert first.due == (await take(store)).due
 
 
+async def test_who_fixes_a_deadline_ahead_does_not_wait_for_it(store: Store) -> None:
+    """Nobody would look after an instance that seems to wait for a date in a month."""
+    await accept(store)
+    due = records.now() + timedelta(days=30)
+    wait = Wait(instance=ID, name="deadline:x", token="deadline:x", due=due, ahead=True)
+    async with store.transaction() as tx:
+        assert (await inbox.take(tx, wait)).due == due
+        record = await records.get(tx, ID)
+    assert record is not None
+    assert (record["status"], record["waiting_for"], record["due_at"]) == ("RUNNING", None, None)
+
+
 async def test_an_event_and_a_timer_that_race_have_one_winner(store: Store) -> None:
     """Whoever comes second learns it: an event after the expiry is not taken, and stays kept."""
     winners: Counter[str] = Counter()

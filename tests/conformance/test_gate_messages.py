@@ -226,6 +226,31 @@ def test_it_is_idle_only_while_nothing_is_to_come(course: Course) -> None:
     assert course.idle
 
 
+def test_what_is_answered_twice_is_not_waited_for_again(course: Course) -> None:
+    course.turn(0, started())
+    course.turn(0, started())
+    acknowledge(course.answer(wants(0)))
+    course.whole_activity("charge", 0)
+    course.turn(3, result(0))
+    acknowledge(course.answer(wants(0)))  # the second answer of the first turn
+    acknowledge(course.answer())
+    assert course.idle
+
+
+def test_an_activity_that_outlives_its_generation_is_over_when_it_is_answered(
+    course: Course,
+) -> None:
+    course.whole_turn(0, started("e-1"), actions=wants(0))
+    course.whole_activity("check", 0)
+    course.activity("check", 0)
+    course.whole_turn(3, result(0), actions=ends(pb.ORCHESTRATION_STATUS_CONTINUED_AS_NEW))
+    course.whole_turn(0, started("e-2"))
+    assert not course.idle, "it was dispatched again, and runs"
+    assert course.done(0)[0] == "activity:check:1:completion"
+    acknowledge(course.done(0))
+    assert course.idle
+
+
 def test_an_event_that_was_refused_is_not_waited_for(course: Course) -> None:
     course.whole_turn(0, started())
     _, failed = course.instance.event_raised("Paid")
