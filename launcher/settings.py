@@ -92,10 +92,14 @@ class Settings(BaseSettings):
 
     @classmethod
     def ephemeral(cls, run_dir: Path, **given: Any) -> Self:
-        """Settings on ports that nobody uses, so that many stacks fit on one machine."""
+        """Settings on ports that nobody uses, so that many stacks fit on one machine.
+
+        The app id is nobody else's either: the Dapr CLI takes whatever sidecar it finds for it.
+        """
         names = [name for name in cls.model_fields if name.endswith("port")]
         ports = dict(zip(names, free_ports(len(names)), strict=True))
-        return cls.load(run_dir=run_dir, **(ports | given))
+        own = {"app_id": f"steadfast-{ports['dapr_http_port']}"}
+        return cls.load(run_dir=run_dir, **(own | ports | given))
 
     def ports(self) -> dict[str, int]:
         """Every port of the stack, by the name of its setting."""

@@ -230,7 +230,8 @@ class TestEvents:
         for one in (id, other):
             shop.wait(one, waiting_for="approval_received")
         unsigned = json.dumps({"approved": True, "approver": "a-1"})
-        event = f"dapr workflow raise-event {id}/approval_received --app-id steadfast --input "
+        to = f"{id}/approval_received --app-id {stack.settings.app_id}"
+        event = f"dapr workflow raise-event {to} --input "
         good = self.sign(stack, id)
         forged = good.replace('"approver":"a-1"', '"approver":"a-9"')
         for command in (

@@ -72,11 +72,12 @@ def test_lost_wake_ups_and_damaged_histories(shop: Shop, stack: Stack, database:
     due = {id: shop.wait(id, 60, waiting_for="carrier")["due_at"] for id in waiting}
     for id in undoing:
         until(lambda id=id: "inventory.release" in shop.attempts(id), 60, f"{id} is undoing")  # type: ignore[misc]
+    app_id = stack.settings.app_id
     for id, how in {**waiting, **undoing}.items():
         if how == "unawakened":
-            remove_wake_ups(stack.settings.scheduler_etcd_client_port, "steadfast", id)
+            remove_wake_ups(stack.settings.scheduler_etcd_client_port, app_id, id)
         else:
-            assert asyncio.run(damage_history(database, "steadfast", id, how))
+            assert asyncio.run(damage_history(database, app_id, id, how))
     stack.wait_restarted("daprd", stack.kill("daprd"))  # it reads what is left of them
     for id in waiting:
         assert shop.look(id).get("due_at") in (due[id], None)
