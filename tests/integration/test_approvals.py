@@ -152,7 +152,7 @@ def test_two_hundred_decisions_around_the_deadline(shop: Shop, office: Shop, sta
     """From 2 s before to 2 s after it; what the caller was told is what happened."""
     approver = as_(shop, stack, "a-1", "approver")
     ids = [some_id("edge") for _ in range(200)]
-    only = {"escalate_after": 40, "expire_after": 40}  # long enough to start them all
+    only = {"escalate_after": 50, "expire_after": 50}  # long enough to start them all
     office.start_all([request(id, **only) for id in ids], "/approvals")
     due = {id: shop.wait(id, 60, waiting_for="approval_received")["due_at"] for id in ids}
 

@@ -55,11 +55,14 @@ def pids(settings: Settings) -> dict[str, int]:
 
 def gone(pid: int) -> str | None:
     """None also for a zombie: whoever adopted it may take its time."""
+    return None if status(pid) in ("Z", None) else f"process {pid} has not ended"
+
+
+def status(pid: int) -> str | None:
     try:
-        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return None
-    return None if status == "Z" else f"process {pid} has not ended"
 
 
 def test_everything_ends_when_the_launcher_is_killed(tmp_path: Path) -> None:
@@ -77,6 +80,7 @@ def test_the_next_launcher_ends_what_was_left(tmp_path: Path) -> None:
     with launched(settings) as launcher:
         left = pids(settings)["app"]
         os.kill(left, signal.SIGSTOP)  # So the signal that its parent's death sends has to wait.
+        wait_until(lambda: None if status(left) == "T" else f"{status(left)}, not stopped", 5)
         launcher.kill()
         launcher.wait(10)
     assert gone(left) is not None

@@ -54,7 +54,7 @@ class Shop:
 
     url: str
     downstream_url: str
-    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10))
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
 
     def authorize(self, token: str) -> Shop:
         """From now on every request carries this token."""
