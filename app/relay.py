@@ -38,7 +38,7 @@ class Relay:
         self._interval = interval
         self._poked = asyncio.Event()
         self._carrying: set[asyncio.Task[None]] = set()
-        self._at_people: set[str] = set()
+        self._at_people: dict[str, asyncio.Task[None]] = {}
 
     def poke(self) -> None:
         """Something was kept; carry it now."""
@@ -51,7 +51,7 @@ class Relay:
                 group.create_task(self._repeat(self._engine_sweep, self._poked))
                 group.create_task(self._repeat(self._people_sweep, None))
         finally:
-            for call in self._carrying:
+            for call in (*self._carrying, *self._at_people.values()):
                 call.cancel()
 
     async def _repeat(
@@ -89,11 +89,10 @@ class Relay:
             self._carry(self._ring(row["engine_id"], "intervention"))
         return len(starts) == room or len(events) == room
 
-    def _carry(self, call: Carrying) -> asyncio.Task[None]:
+    def _carry(self, call: Carrying) -> None:
         task = asyncio.create_task(self._carried(call))
         self._carrying.add(task)
         task.add_done_callback(self._carrying.discard)
-        return task
 
     async def _carried(self, call: Carrying) -> None:
         try:
@@ -142,10 +141,10 @@ class Relay:
         return False
 
     def _carry_once(self, name: str, carry: Callable[[Any], Carrying], row: Any) -> None:
+        # Apart from the calls to the engine: people and providers take none of its places.
         if name not in self._at_people:
-            self._at_people.add(name)
-            task = self._carry(carry(row))
-            task.add_done_callback(lambda _: self._at_people.discard(name))
+            task = self._at_people[name] = asyncio.create_task(self._carried(carry(row)))
+            task.add_done_callback(lambda _: self._at_people.pop(name))
 
     async def _settle_late(self, event: Any) -> None:
         """An event came after the end: agrees with the outcome, or is made good, or is asked."""
