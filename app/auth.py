@@ -5,7 +5,6 @@ A key belongs to one algorithm, so a token cannot choose how it is verified (RFC
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api.common import Parts, PartsOf
 from app.errors import Problem
 from app.settings import SigningKey
+from app.store import clock
 
 AUDIENCE = "steadfast"
 LINK_AUDIENCE = "steadfast-link"
@@ -95,4 +95,4 @@ Operator = Annotated[Principal, Depends(require("operator"))]
 
 def expires_in(seconds: float) -> int:
     """The `exp` of a token that is good for so long from now."""
-    return int(time.time() + seconds)
+    return int(clock.now().timestamp() + seconds)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -206,4 +205,4 @@ def _verified(key: str, instance: str, raised: Any) -> tuple[SignedDecision | No
     expected = signed.expected(key, instance)
     if not key or not hmac.compare_digest(signed.signature.encode(), expected.encode()):
         return signed, "the signature is not for this decision"
-    return signed, "it has expired" if signed.expires < time.time() else None
+    return signed, "it has expired" if signed.expires < records.now().timestamp() else None

@@ -43,9 +43,9 @@ class EngineConfused(EngineUnavailable):
 class Engine:
     """A typed client of the engine; it belongs to one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: Any = None) -> None:
         options = LoggerOptions(log_level=logging.CRITICAL)  # what went wrong is raised, and ours
-        self._client: Any = DaprWorkflowClient(logger_options=options)
+        self._client: Any = client or DaprWorkflowClient(logger_options=options)
 
     async def schedule(self, kind: str, id: str, input: dict[str, Any]) -> None:
         """Starts an instance unless it is running already.

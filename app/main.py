@@ -25,6 +25,7 @@ from app.api import (
     workflows,
 )
 from app.api.common import Parts
+from app.courier import Courier
 from app.engine import Engine
 from app.limits import BodyLimit
 from app.reconcile import Reconciler
@@ -47,14 +48,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     worker = Worker(settings, lambda: watcher.reachable)
     engine = Engine()
     relay = Relay(env, engine, settings.relay_interval)
+    courier = Courier(env, settings.relay_interval)
     reconciler = Reconciler(env, engine, settings, relay.poke)
+    holder = f"{socket.gethostname()}:{uuid.uuid4()}"
     app.state.parts = Parts(settings, env.store, relay, engine, watcher)
     # HTTP answers before there is a sidecar: neither waits for the other.
     worker.start()
     tasks = [
         asyncio.create_task(watcher.run(worker.ready)),
         asyncio.create_task(relay.run()),
-        asyncio.create_task(reconciler.run(holder=f"{socket.gethostname()}:{uuid.uuid4()}")),
+        asyncio.create_task(courier.run()),
+        asyncio.create_task(reconciler.run(holder)),
     ]
     yield
     for task in tasks:

@@ -23,10 +23,11 @@ from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.effect import Env
+from app import singleton
 from app.audit import audit, undo_without_engine
 from app.engine import ENDED, Engine, EngineConfused, EngineUnavailable
 from app.settings import Settings
-from app.store import interventions, ladder, leases, records
+from app.store import interventions, ladder, records
 from workflows.messages import Ending, Incident
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,6 @@ Noting = Callable[[AsyncConnection, str], Awaitable[None]]
 RECONCILED = Counter("steadfast_reconciled", "Instances by what the reconciler did", ["what"])
 
 BATCH = 200
-LEASE = 5.0  # seconds beyond two sweeps; two that overlap do no harm, nobody sweeping does
 MAX_RUNS = 2  # times an instance is run again before a person is asked
 PROBE = 10  # instances that failed alike and are run again in one sweep
 BAD_DEPLOYMENT = 3  # that failed alike although they were run again
@@ -78,24 +78,14 @@ class Reconciler:
 
     async def run(self, holder: str) -> None:
         """Sweeps again and again until cancelled; one replica at a time does."""
+        interval = self._settings.reconcile_interval
         try:
-            while True:
-                await asyncio.sleep(self._settings.reconcile_interval)
-                await self._sweep_if_mine(holder)
+            await singleton.repeat(
+                self._env.store, "reconciler", holder, interval, lambda: self.sweep(interval)
+            )
         finally:
             for ringing in self._ringing.values():
                 ringing.cancel()
-
-    async def _sweep_if_mine(self, holder: str) -> None:
-        interval = self._settings.reconcile_interval
-        try:
-            async with self._env.store.transaction() as tx:
-                mine = await leases.acquire(tx, "reconciler", holder, 2 * interval + LEASE)
-            if mine:
-                await self.sweep(patience=interval)
-        except Exception:
-            # Everything a sweep does may be done again by the next one.
-            log.exception("reconciler: sweep failed")
 
     async def sweep(self, patience: float | None = None) -> Report:
         """One look at everything; killed anywhere, the next one goes on.

@@ -87,7 +87,7 @@ async def drain(tx: AsyncConnection, instance: str, state: Mapping[str, Any]) ->
         changed["controls"] += 1
         _apply(changed, Control.model_validate(row["data"]))
         by = f"{NAME}/{changed['controls']}"
-        await inbox.consumed(tx, instance, row["event_id"], by=by)
+        await inbox.consumed(tx, instance, NAME, row["event_id"], by=by)
     if rows:
         await _forget(tx, instance)
     return changed

@@ -1,5 +1,7 @@
 """The inbox: events are kept, then raised, then consumed, each once, across every run.
 
+An event is who sent it (`name`), to which instance, and the sender's id for it.
+
 A wait is a conditional row. An event takes it, or its timer expires it, never both; whoever lost
 learns so from the row.
 """
@@ -9,7 +11,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import insert_once, records
@@ -49,9 +51,7 @@ async def keep(
     }
     if await insert_once(tx, inbox, row):
         return True
-    query = select(inbox.c.body_hash).where(
-        inbox.c.instance == instance, inbox.c.event_id == event_id
-    )
+    query = select(inbox.c.body_hash).where(_is(instance, name, event_id))
     if (await tx.execute(query)).scalar_one() != body_hash:
         raise records.Conflict(f"event id {event_id!r} was used for another event")
     return False
@@ -64,7 +64,7 @@ async def take(tx: AsyncConnection, wait: Wait) -> Taken:
         return Taken(expired=True)
     row = await _wait_row(tx, wait)
     if row is not None and row["state"] in ("claimed", "taken"):
-        claimed = await _event(tx, wait.instance, row["event_id"])
+        claimed = await _event(tx, wait, row["event_id"])
         if row["state"] == "claimed":
             await _consume(tx, wait, claimed)
             await records.progress(tx, wait.instance, status="RUNNING")
@@ -106,8 +106,12 @@ async def _wait_row(tx: AsyncConnection, wait: Wait) -> RowMapping | None:
     return (await tx.execute(query)).mappings().one_or_none()
 
 
-async def _event(tx: AsyncConnection, instance: str, event_id: str) -> Event:
-    query = select(inbox).where(inbox.c.instance == instance, inbox.c.event_id == event_id)
+def _is(instance: str, name: str, event_id: str) -> ColumnElement[bool]:
+    return and_(inbox.c.instance == instance, inbox.c.name == name, inbox.c.event_id == event_id)
+
+
+async def _event(tx: AsyncConnection, wait: Wait, event_id: str) -> Event:
+    query = select(inbox).where(_is(wait.instance, wait.name, event_id))
     row = (await tx.execute(query)).mappings().one()
     return Event(event_id=row["event_id"], type=row["type"], data=row["data"])
 
@@ -121,19 +125,21 @@ async def _oldest_unconsumed(tx: AsyncConnection, wait: Wait) -> Event | None:
         .limit(1)
     )
     event_id = (await tx.execute(query)).scalar_one_or_none()
-    return await _event(tx, wait.instance, event_id) if event_id else None
+    return await _event(tx, wait, event_id) if event_id else None
 
 
 async def _consume(tx: AsyncConnection, wait: Wait, event: Event) -> None:
-    await consumed(tx, wait.instance, event.event_id, by=wait.token)
+    await consumed(tx, wait.instance, wait.name, event.event_id, by=wait.token)
     await _set_wait(tx, wait, state="taken", event_id=event.event_id)
 
 
-async def consumed(tx: AsyncConnection, instance: str, event_id: str, *, by: str) -> None:
+async def consumed(
+    tx: AsyncConnection, instance: str, name: str, event_id: str, *, by: str
+) -> None:
     """Marks an event as dealt with, and by what."""
     await tx.execute(
         update(inbox)
-        .where(inbox.c.instance == instance, inbox.c.event_id == event_id)
+        .where(_is(instance, name, event_id))
         .values(consumed_by=by, consumed_at=records.now())
     )
 
@@ -177,7 +183,7 @@ async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
         pause = min(60.0, 2.0 ** (row["raises"] + 1))
         await tx.execute(
             update(inbox)
-            .where(inbox.c.instance == row["instance"], inbox.c.event_id == row["event_id"])
+            .where(_is(row["instance"], row["name"], row["event_id"]))
             .values(raises=row["raises"] + 1, next_raise_at=at + timedelta(seconds=pause))
         )
     return rows

@@ -5,22 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import RowMapping, and_, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import insert_once
+from app.store.clock import now as now
 from app.store.schema import inbox, records
 from workflows.messages import Beginning, Ending, Turn
 
 OPEN = records.c.state != "ended"
-
-
-def now() -> datetime:
-    """The store's clock."""
-    return datetime.now(UTC)
 
 
 def content_hash(body: Any) -> str:

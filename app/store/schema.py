@@ -63,13 +63,16 @@ records = Table(
     # The engine's name for it: the id, unless the engine can no longer read what it keeps there.
     Column("engine_id", ID, nullable=False),
     Column("kind", String(50), nullable=False),
+    # The version of the workflow that its runs take; a second run takes the first one's.
+    Column("version", String(20)),
     Column("idempotency_key", KEY),
     Column("request_hash", String(64), nullable=False),
     Column("input", JSON, nullable=False),
     Column("state", String(20), nullable=False),
     Column("status", String(20), nullable=False),
     Column("step", String(100)),
-    Column("waiting_for", String(100)),
+    # A kind of event, an intervention's id, or what else it waits for.
+    Column("waiting_for", KEY),
     Column("due_at", Instant),
     Column("direction", String(10), nullable=False),
     Column("refused", Boolean, nullable=False, default=False),
@@ -79,7 +82,13 @@ records = Table(
     Column("started_at", Instant),
     Column("ended_at", Instant),
     Column("progress_at", Instant, nullable=False),
+    # When something is to be heard of it again, if all is well: the end of an attempt, the next
+    # attempt, the next poll, a deadline. Nothing while it waits for a person. Only past that, and
+    # some patience, is it late.
+    Column("expected_at", Instant),
     Column("claimed_until", Instant),
+    # How often its start was refused in a row, so that somebody is told of one that never succeeds.
+    Column("start_failures", Integer, nullable=False, default=0),
     Column("suspended", Boolean, nullable=False, default=False),
     # How often the instance was run again, and when it was woken since it last got anywhere.
     Column("runs", Integer, nullable=False, default=0),
@@ -88,15 +97,20 @@ records = Table(
     UniqueConstraint("kind", "idempotency_key"),
     Index(None, "state", "claimed_until"),
     Index(None, "kind", "status", "id"),
+    Index(None, "status", "id"),
+    Index(None, "version", "state"),
+    Index(None, "state", "suspended", "expected_at"),
+    Index(None, "purged", "ended_at"),
 )
 
-# Every event from outside, kept before anybody is told of it.
+# Every event from outside, kept before anybody is told of it. `name` is its source: two providers
+# that number their events alike tell of different events.
 inbox = Table(
     "inbox",
     metadata,
     Column("instance", ID, ForeignKey("records.id"), primary_key=True),
+    Column("name", String(50), primary_key=True),
     Column("event_id", KEY, primary_key=True),
-    Column("name", String(50), nullable=False),
     Column("type", String(100), nullable=False),
     Column("data", JSON, nullable=False),
     Column("body_hash", String(64), nullable=False),
@@ -130,6 +144,8 @@ attempts = Table(
     Column("operation", String(100), nullable=False),
     Column("undoes", KEY),
     Column("alone", Boolean, nullable=False),
+    # The life of the process that began it: only one that is over has left it unfinished.
+    Column("process", String(36)),
     Column("begun_at", Instant, nullable=False),
     Column("ended_at", Instant),
     Column("result", String(20)),
@@ -137,6 +153,21 @@ attempts = Table(
     Column("forgiven", Boolean, nullable=False, default=False),
     Index(None, "key"),
     Index(None, "instance"),
+    Index(None, "operation", "begun_at"),
+    Index(None, "begun_at"),
+)
+
+# The lives of our processes. One that was not seen for a while, or whose replica has begun another
+# life since, is over, and what it had begun will not be finished by it.
+processes = Table(
+    "processes",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("replica", String(100), nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Index(None, "replica", "started_at"),
 )
 
 interventions = Table(
@@ -149,7 +180,13 @@ interventions = Table(
     Column("reason", Text, nullable=False),
     Column("blocking", Boolean, nullable=False),
     Column("opened_at", Instant, nullable=False),
+    # When somebody was first told; when somebody is to be told (again), how often that was tried
+    # in vain, how often somebody was reminded, and when it was escalated.
     Column("alerted_at", Instant),
+    Column("alert_at", Instant),
+    Column("alert_tries", Integer, nullable=False, default=0),
+    Column("reminders", Integer, nullable=False, default=0),
+    Column("escalated_at", Instant),
     Column("action", String(20)),
     Column("note", Text),
     Column("answered_by", String(100)),
@@ -158,6 +195,9 @@ interventions = Table(
     Column("next_raise_at", Instant),
     Index(None, "instance"),
     Index(None, "action", "opened_at"),
+    Index(None, "key"),
+    Index(None, "alert_at"),
+    Index(None, "next_raise_at"),
 )
 
 # What is known of a monitored service; `settings` are the updates since it was started.
@@ -201,7 +241,31 @@ leases = Table(
     Column("until", Instant, nullable=False),
 )
 
-# Decisions and attempts at them; rows are only ever added.
+# How far something that goes through a long list has come, so that it survives whoever went.
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("name", String(50), primary_key=True),
+    Column("at", Instant),
+    Column("after", KEY),
+)
+
+# What the audit found that it cannot account for: one row a charge, until somebody can.
+findings = Table(
+    "findings",
+    metadata,
+    Column("key", KEY, primary_key=True),
+    Column("instance", ID, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("found_at", Instant, nullable=False),
+    Column("looked_at", Instant),
+    Column("state", String(20), nullable=False),
+    Column("settled_at", Instant),
+    Index(None, "state", "settled_at"),
+    Index(None, "instance"),
+)
+
+# Who did what, and why; decisions and attempts at them. Rows are only ever added.
 audit_trail = Table(
     "audit_trail",
     metadata,
@@ -213,5 +277,7 @@ audit_trail = Table(
     Column("what", String(20), nullable=False),
     Column("verdict", String(100), nullable=False),
     Column("event_id", KEY),
+    Column("note", Text),
     Index(None, "instance"),
+    Index(None, "at"),
 )
