@@ -87,7 +87,13 @@ async def take(tx: AsyncConnection, wait: Wait) -> Taken:
         await records.progress(tx, wait.instance, status="RUNNING")
     else:
         await records.progress(
-            tx, wait.instance, status="WAITING", step=None, waiting_for=wait.name, due_at=due
+            tx,
+            wait.instance,
+            status="WAITING",
+            step=None,
+            waiting_for=wait.name,
+            due_at=due,
+            expected_at=due,
         )
     return Taken(due=due)
 

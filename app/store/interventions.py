@@ -42,7 +42,9 @@ async def read_resolution(tx: AsyncConnection, incident: Incident) -> Resolution
         )
         await records.progress(tx, incident.instance, status="RUNNING")
         return Resolution(action=row["action"])
-    await records.progress(tx, incident.instance, status="PARKED", waiting_for=incident.id)
+    await records.progress(
+        tx, incident.instance, status="PARKED", waiting_for=incident.id, expected_at=None
+    )
     return Resolution()
 
 

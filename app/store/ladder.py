@@ -91,7 +91,7 @@ async def run_again(tx: AsyncConnection, id: str, *, runs: int) -> None:
 
 async def park(tx: AsyncConnection, id: str, intervention: str) -> None:
     """The ladder has ended: a person decides."""
-    await records.progress(tx, id, status="PARKED", waiting_for=intervention)
+    await records.progress(tx, id, status="PARKED", waiting_for=intervention, expected_at=None)
 
 
 async def held(tx: AsyncConnection, before: datetime, limit: int) -> list[RowMapping]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import RowMapping, and_, not_, or_, select, update
@@ -64,6 +64,7 @@ async def accept(
             "direction": "forward",
             "accepted_at": at,
             "progress_at": at,
+            "expected_at": at,
         },
     )
     existing = await get(tx, id)
@@ -185,9 +186,23 @@ async def _cancel_kept(tx: AsyncConnection, id: str) -> bool:
 
 
 async def progress(tx: AsyncConnection, id: str, **values: Any) -> None:
-    """Notes what an instance that has not ended is doing now."""
-    values = {"waiting_for": None, "due_at": None, "progress_at": now(), "woken_at": None, **values}
-    await tx.execute(update(records).where(records.c.id == id, OPEN).values(**values))
+    """Notes what an instance that has not ended is doing now.
+
+    `expected_at` is when something is to be heard of it again if all is well, which is now unless
+    it is given; `None` while it waits for a person.
+    """
+    at = now()
+    new = {"waiting_for": None, "due_at": None, "woken_at": None, "expected_at": at, **values}
+    await tx.execute(update(records).where(records.c.id == id, OPEN).values(progress_at=at, **new))
+
+
+async def expect(tx: AsyncConnection, id: str, at: datetime) -> None:
+    """A sign of life that changes nothing else: something will be heard of it again until `at`."""
+    await tx.execute(
+        update(records)
+        .where(records.c.id == id, OPEN)
+        .values(progress_at=now(), expected_at=at, woken_at=None)
+    )
 
 
 async def turn(tx: AsyncConnection, turn: Turn) -> None:
@@ -204,6 +219,7 @@ async def end(tx: AsyncConnection, ending: Ending) -> None:
         ending.instance,
         state="ended",
         status="ENDED",
+        expected_at=None,
         step=None,
         outcome=ending.outcome,
         reason=ending.reason,
