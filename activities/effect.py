@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import RowMapping
 
 from activities.gate import Gate
+from activities.providers import Providers
 from app.store import Store, attempts, records
 from workflows.messages import Answer, Call
 
@@ -43,7 +44,7 @@ class Env:
     """What activities work with. It belongs to the event loop that runs them."""
 
     store: Store
-    provider: httpx.AsyncClient
+    providers: Providers
     key_ttl: float = 82_800.0  # seconds; an hour less than the providers promise to remember a key
     suspect_after: int = 2  # dispatches that never ended before a step has to run alone
     park_after: int = 3  # dispatches alone that never ended before a step is parked
@@ -160,7 +161,7 @@ async def _send(env: Env, operation: str, call: Call, body: Body) -> Answer:
 async def _request(env: Env, method: str, operation: str, **arguments: Any) -> httpx.Response:
     path = "/" + operation.replace(".", "/")
     try:
-        response = await env.provider.request(method, path, **arguments)
+        response = await env.providers.of(operation).request(method, path, **arguments)
     except httpx.TransportError as error:
         raise Fault(f"{operation}: {_describe(error)}") from error
     if response.status_code >= 500 or response.status_code in (408, 425, 429):

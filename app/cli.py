@@ -28,7 +28,7 @@ async def _reconcile(settings: Settings) -> dict[str, list[str]]:
         report = await Reconciler(env, Engine(), settings, lambda: None).sweep()
         return report.as_dict()
     finally:
-        await env.provider.aclose()
+        await env.providers.aclose()
         await env.store.close()
 
 

@@ -66,7 +66,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await asyncio.gather(*tasks, return_exceptions=True)
     await worker.stop()
     await watcher.close()
-    await env.provider.aclose()
+    await env.providers.aclose()
     await env.store.close()
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from activities import ACTIVITIES
 from activities.effect import DEADLINE
+
+OUR_OWN = frozenset({"record", "health"})  # activities that call no provider
 
 
 class SigningKey(BaseModel):
@@ -16,6 +19,17 @@ class SigningKey(BaseModel):
     algorithm: Literal["HS256", "RS256", "ES256", "EdDSA"] = "HS256"
     secret: SecretStr = Field(min_length=32)
     public: SecretStr | None = None
+
+
+class Provider(BaseModel):
+    """One provider, where it differs from the others; the timeout is seconds for one call."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str | None = Field(default=None, pattern=r"^https?://")
+    token: SecretStr | None = Field(default=None, min_length=1, description="sent as a bearer")
+    timeout: float | None = Field(default=None, gt=0, le=DEADLINE)
+    connections: int = Field(default=100, ge=1, le=1000)
 
 
 class ApprovalRules(BaseModel):
@@ -38,6 +52,9 @@ class Settings(BaseSettings):
     public_url: str = Field(default="", description="where links lead; empty: host and port")
     database_url: str = "sqlite+aiosqlite:///steadfast.db"
     downstream_url: str = "http://127.0.0.1:8100"
+    providers: dict[str, Provider] = Field(
+        default={}, description="by name (payment, carrier, ...), as JSON; else `downstream_url`"
+    )
     webhook_secret: SecretStr = Field(description="shared with the providers that call back")
     jwt_keys: dict[str, SigningKey] = Field(
         default={}, description="keys of bearer tokens by `kid`, as JSON; none: nobody gets in"
@@ -58,6 +75,16 @@ class Settings(BaseSettings):
         default=10.0, gt=0, le=DEADLINE, description="for one call; the whole step has 30 s"
     )
     retention: float = 7 * 86_400.0
+
+    @field_validator("providers")
+    @classmethod
+    def _known(cls, providers: dict[str, Provider]) -> dict[str, Provider]:
+        known = {operation.partition(".")[0] for operation in ACTIVITIES} - OUR_OWN
+        if strange := providers.keys() - known:
+            raise ValueError(
+                f"no provider {', '.join(sorted(strange))}; {', '.join(sorted(known))}"
+            )
+        return providers
 
 
 class SidecarSettings(BaseSettings):

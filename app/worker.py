@@ -15,8 +15,9 @@ from dapr.ext.workflow.logger import LoggerOptions
 
 from activities import ACTIVITIES
 from activities.effect import Activity, Env
+from activities.providers import Providers
 from app.links import link_for
-from app.settings import Settings
+from app.settings import Provider, Settings
 from app.store import Store
 from workflows import VERSIONS
 
@@ -30,16 +31,25 @@ def make_env(settings: Settings) -> Env:
     """What activities work with, for the event loop that will use it."""
     return Env(
         store=Store(settings.database_url),
-        provider=httpx.AsyncClient(
-            base_url=settings.downstream_url,
-            timeout=settings.provider_timeout,
-            limits=httpx.Limits(max_connections=200, max_keepalive_connections=50),
-        ),
+        providers=Providers(partial(_client, settings)),
         key_ttl=settings.key_ttl,
         suspect_after=settings.suspect_after,
         park_after=settings.park_after,
         decision_key=settings.decision_key.get_secret_value(),
         link_for=partial(link_for, settings),
+    )
+
+
+def _client(settings: Settings, name: str) -> httpx.AsyncClient:
+    known = settings.providers.get(name, Provider())
+    token = known.token.get_secret_value() if known.token else None
+    return httpx.AsyncClient(
+        base_url=known.url or settings.downstream_url,
+        headers={"Authorization": f"Bearer {token}"} if token else None,
+        timeout=known.timeout or settings.provider_timeout,
+        limits=httpx.Limits(
+            max_connections=known.connections, max_keepalive_connections=known.connections // 2
+        ),
     )
 
 

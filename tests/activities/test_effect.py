@@ -11,6 +11,7 @@ import pytest
 
 from activities import ACTIVITIES
 from activities.effect import Env, Fault
+from activities.providers import Providers
 from app.store import Store, attempts
 from app.store.migrate import migrate
 from tests.downstream.kit import CHARGE, Witness, in_process
@@ -57,7 +58,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     await migrate(store)
     async with in_process(tmp_path / "downstream") as witness:
         try:
-            yield Bench(Env(store=store, provider=witness.client), witness)
+            yield Bench(Env(store=store, providers=Providers(lambda _: witness.client)), witness)
         finally:
             await store.close()
 

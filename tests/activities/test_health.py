@@ -10,6 +10,7 @@ import pytest
 
 from activities.effect import Env
 from activities.health import check
+from activities.providers import Providers
 from app.store import Store
 from workflows.health_monitor import Health
 
@@ -35,7 +36,9 @@ async def serving(answer: bytes, pause: float = 0) -> AsyncIterator[tuple[str, l
 
 
 async def asked(url: str, seconds: float = 2) -> Health:
-    env = Env(store=Store("sqlite+aiosqlite://"), provider=httpx.AsyncClient())
+    env = Env(
+        store=Store("sqlite+aiosqlite://"), providers=Providers(lambda _: httpx.AsyncClient())
+    )
     message: dict[str, Any] = {"url": url, "check_timeout": seconds}
     return await check(env, message)
 

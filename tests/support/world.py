@@ -12,6 +12,7 @@ import httpx
 
 from activities import ACTIVITIES
 from activities.effect import Env
+from activities.providers import Providers
 from app.store import Store, inbox, records
 from app.store.migrate import migrate
 from tests.support.engine import Run
@@ -82,6 +83,6 @@ async def world(folder: Path) -> AsyncIterator[World]:
     await migrate(store)
     async with httpx.AsyncClient() as client:
         try:
-            yield World(Env(store=store, provider=client))
+            yield World(Env(store=store, providers=Providers(lambda _: client)))
         finally:
             await store.close()

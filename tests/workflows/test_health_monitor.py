@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from activities import ACTIVITIES
+from activities.providers import Providers
 from app.store import controls, interventions, ladder, monitors, records
 from app.store.schema import attempts, inbox, waits
 from tests.support.engine import Run
@@ -103,10 +104,12 @@ async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
     async with world(tmp_path) as desk:
         made = Watched(desk, "+")
         transport = httpx.MockTransport(made.notify)
-        desk.env.provider = httpx.AsyncClient(transport=transport, base_url="http://notifier.test")
+        desk.env.providers = Providers(
+            lambda _: httpx.AsyncClient(transport=transport, base_url="http://notifier.test")
+        )
         await desk.accept("health_monitor", ID, MONITOR)
         yield made
-        await desk.env.provider.aclose()
+        await desk.env.providers.aclose()
 
 
 HEALTH = "++-+--+---+-----++-+----"
