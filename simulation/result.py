@@ -1,0 +1,40 @@
+"""What came of a simulation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Answered:
+    """What somebody outside was told in the end; `status` 0 is nothing, until the end."""
+
+    status: int
+    body: Any
+    at: float
+    tries: int
+
+
+@dataclass
+class Result:
+    """The world after a schedule.
+
+    `effects` and `attempts` are the witness's ledger; `records` what `GET /workflows/ID` shows;
+    `interventions` what `GET /interventions` shows; `answers` belong to the schedule's calls and
+    `fired` to its disturbances, by position. `settled`: every record has ended, or waits for a
+    person who does not come. `lasted` is virtual seconds.
+    """
+
+    effects: list[dict[str, Any]] = field(default_factory=list)
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    interventions: list[dict[str, Any]] = field(default_factory=list)
+    answers: list[Answered] = field(default_factory=list)
+    fired: list[int] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    errors: list[str] = field(default_factory=list)
+    settled: bool = False
+    lasted: float = 0.0
