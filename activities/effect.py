@@ -51,6 +51,7 @@ class Env:
     decision_key: str = ""  # verifies decisions that were raised past the API
     link_for: Callable[[RowMapping, str], str | None] = lambda record, person: None
     gate: Gate = field(default_factory=Gate)
+    outside: httpx.AsyncBaseTransport | None = None  # how services are reached; None: the network
 
 
 Activity = Callable[[Env, dict[str, Any]], Awaitable[BaseModel | None]]

@@ -22,7 +22,7 @@ async def plan(env: Env, message: dict[str, Any]) -> Round:
         return await monitors.plan(tx, Look.model_validate(message))
 
 
-async def check(_: Env, message: dict[str, Any]) -> Health:
+async def check(env: Env, message: dict[str, Any]) -> Health:
     """Asks a service: a 2xx within the timeout is healthy, anything else is not.
 
     Redirects are not followed, and no body is read: how large it is is not our affair.
@@ -30,7 +30,7 @@ async def check(_: Env, message: dict[str, Any]) -> Health:
     checks = Checks.model_validate(message)
     try:
         async with asyncio.timeout(checks.check_timeout):
-            status = await _status(checks.url)
+            status = await _status(env, checks.url)
     except TimeoutError:
         return Health(healthy=False, reason=f"no answer within {checks.check_timeout:g} s")
     except Exception as error:
@@ -39,11 +39,11 @@ async def check(_: Env, message: dict[str, Any]) -> Health:
     return Health(healthy=200 <= status < 300, reason=f"HTTP {status}")
 
 
-async def _status(url: str) -> int:
+async def _status(env: Env, url: str) -> int:
     # A client of its own: a kept connection would blame a service for a restart long past, and
     # cookies would be carried from one service to the next.
     async with (
-        httpx.AsyncClient(verify=_tls(), timeout=None) as client,
+        httpx.AsyncClient(verify=_tls(), timeout=None, transport=env.outside) as client,
         client.stream("GET", url, headers={"User-Agent": "steadfast-health"}) as response,
     ):
         return response.status_code

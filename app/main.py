@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 
+from activities.effect import Env
 from app import errors
 from app.api import (
     actions,
@@ -46,20 +48,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await migrate(env.store)
     watcher = Watcher(SidecarSettings(), settings.wedge_after)
     worker = Worker(settings, lambda: watcher.reachable)
-    engine = Engine()
-    relay = Relay(env, engine, settings.relay_interval)
-    courier = Courier(env, settings.relay_interval)
-    reconciler = Reconciler(env, engine, settings, relay.poke)
     holder = f"{socket.gethostname()}:{uuid.uuid4()}"
-    app.state.parts = Parts(settings, env.store, relay, engine, watcher)
+    background = compose(app, env, Engine(), watcher, worker.ready, holder)
     # HTTP answers before there is a sidecar: neither waits for the other.
     worker.start()
-    tasks = [
-        asyncio.create_task(watcher.run(worker.ready)),
-        asyncio.create_task(relay.run()),
-        asyncio.create_task(courier.run()),
-        asyncio.create_task(reconciler.run(holder)),
-    ]
+    tasks = [asyncio.create_task(each) for each in background]
     yield
     for task in tasks:
         task.cancel()
@@ -68,6 +61,32 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await watcher.close()
     await env.providers.aclose()
     await env.store.close()
+
+
+def compose(
+    app: FastAPI,
+    env: Env,
+    engine: Engine,
+    watcher: Watcher,
+    worker_ready: Callable[[], Awaitable[bool]],
+    holder: str,
+) -> list[Coroutine[Any, Any, None]]:
+    """Puts the parts of one replica together; returns what has to run as long as it lives.
+
+    Everything that runs in the background belongs here: what the parts stand on (a sidecar, a
+    simulation) is the caller's affair. `holder` names this process among all replicas.
+    """
+    settings: Settings = app.state.settings
+    relay = Relay(env, engine, settings.relay_interval)
+    courier = Courier(env, settings.relay_interval)
+    reconciler = Reconciler(env, engine, settings, relay.poke)
+    app.state.parts = Parts(settings, env.store, relay, engine, watcher)
+    return [
+        watcher.run(worker_ready),
+        relay.run(),
+        courier.run(),
+        reconciler.run(holder),
+    ]
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -25,9 +25,14 @@ GRACE = 15.0  # seconds for a sidecar that was just told to stop
 class Watcher:
     """Knows whether this worker is connected, and asks a wedged sidecar to stop."""
 
-    def __init__(self, sidecar: SidecarSettings, wedge_after: float) -> None:
+    def __init__(
+        self,
+        sidecar: SidecarSettings,
+        wedge_after: float,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self._client = httpx.AsyncClient(
-            base_url=sidecar.http_url, headers=sidecar.headers, timeout=2.0
+            base_url=sidecar.http_url, headers=sidecar.headers, timeout=2.0, transport=transport
         )
         self._wedge_after = wedge_after
         self.reachable = False

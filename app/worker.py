@@ -27,11 +27,19 @@ STOP_DEADLINE = 10.0  # seconds
 LOOK_INTERVAL = 0.2  # seconds between looks for the sidecar
 
 
-def make_env(settings: Settings) -> Env:
-    """What activities work with, for the event loop that will use it."""
+def make_env(
+    settings: Settings,
+    store: Store | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> Env:
+    """What activities work with, for the event loop that will use it.
+
+    `transport` carries what leaves the application over something else than the network.
+    """
     return Env(
-        store=Store(settings.database_url),
-        providers=Providers(partial(_client, settings)),
+        store=store or Store(settings.database_url),
+        providers=Providers(partial(_client, settings, transport)),
+        outside=transport,
         key_ttl=settings.key_ttl,
         suspect_after=settings.suspect_after,
         park_after=settings.park_after,
@@ -40,13 +48,16 @@ def make_env(settings: Settings) -> Env:
     )
 
 
-def _client(settings: Settings, name: str) -> httpx.AsyncClient:
+def _client(
+    settings: Settings, transport: httpx.AsyncBaseTransport | None, name: str
+) -> httpx.AsyncClient:
     known = settings.providers.get(name, Provider())
     token = known.token.get_secret_value() if known.token else None
     return httpx.AsyncClient(
         base_url=known.url or settings.downstream_url,
         headers={"Authorization": f"Bearer {token}"} if token else None,
         timeout=known.timeout or settings.provider_timeout,
+        transport=transport,
         limits=httpx.Limits(
             max_connections=known.connections, max_keepalive_connections=known.connections // 2
         ),
@@ -73,7 +84,7 @@ class Worker:
                 is_latest=version.latest,
             )
         for name, activity in ACTIVITIES.items():
-            self._runtime.register_activity(_bind(self._env, name, activity), name=name)
+            self._runtime.register_activity(bind(self._env, name, activity), name=name)
 
     def start(self) -> None:
         """Begins to connect, in the background and for as long as it takes."""
@@ -104,9 +115,11 @@ class Worker:
             log.warning("worker did not stop within %s s", STOP_DEADLINE)
 
 
-def _bind(
+def bind(
     env: Env, name: str, activity: Activity
 ) -> Callable[[WorkflowActivityContext, Any], Awaitable[Any]]:
+    """An activity as the SDK calls it."""
+
     async def bound(_: WorkflowActivityContext, message: Any) -> Any:
         answer = await activity(env, message)
         return None if answer is None else answer.model_dump(mode="json")

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 from fastapi import FastAPI
 
 from downstream import control, desk, due, health, inquiries, problems
@@ -17,9 +18,16 @@ from downstream.store import Store
 
 
 def create_app(
-    providers: Providers, *, data: Path, webhook_url: str, webhook_secret: str
+    providers: Providers,
+    *,
+    data: Path,
+    webhook_url: str,
+    webhook_secret: str,
+    transport: httpx.AsyncBaseTransport | None = None,
 ) -> FastAPI:
     """Builds the witness on the journal in the directory `data`, which is made if need be.
+
+    Callbacks leave over `transport`, or else over the network.
 
     Raises:
         JournalError: the journal is in use by another process, or damaged.
@@ -27,7 +35,7 @@ def create_app(
     """
     signer = Signer(webhook_secret)
     store = Store(data / "journal.jsonl")
-    courier = Courier(store, signer, webhook_url)
+    courier = Courier(store, signer, webhook_url, transport)
     script = Script()
     gate = Gate()
 

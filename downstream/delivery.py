@@ -58,12 +58,20 @@ class Courier:
     by `start`.
     """
 
-    def __init__(self, store: Store, signer: Signer, webhook_url: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        signer: Signer,
+        webhook_url: str,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self._store = store
         self._signer = signer
         self._url = webhook_url.rstrip("/")
         # The receiver is the application next door, never behind a proxy.
-        self._client = httpx.AsyncClient(timeout=httpx.Timeout(5, pool=None), trust_env=False)
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(5, pool=None), trust_env=False, transport=transport
+        )
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:

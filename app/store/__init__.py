@@ -20,8 +20,8 @@ BUSY_TIMEOUT = 30  # seconds; sqlite has one writer at a time, and the others qu
 class Store:
     """A pool of connections, and the two ways to use one."""
 
-    def __init__(self, url: str) -> None:
-        self.engine = _open(url)
+    def __init__(self, url: str, engine: AsyncEngine | None = None) -> None:
+        self.engine = engine or open_engine(url)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -40,10 +40,12 @@ class Store:
         await self.engine.dispose()
 
 
-def _open(url: str) -> AsyncEngine:
+def open_engine(url: str, **options: Any) -> AsyncEngine:
+    """SQLAlchemy's engine for our store; `options` go to `create_async_engine`."""
     if not url.startswith("sqlite"):
         return create_async_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True)
-    engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT})
+    arguments = {"connect_args": {"timeout": BUSY_TIMEOUT}, **options}
+    engine = create_async_engine(url, **arguments)
 
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _: Any) -> None:
