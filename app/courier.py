@@ -1,7 +1,8 @@
 """The courier: carries what the store has kept to providers and to people.
 
-Alerts of interventions, and events that came after the end of their instance. Apart from the relay
-to the engine: a provider that hangs takes none of its places, and keeps no other alert back.
+Notices of interventions, and events that came after the end of their instance. Apart from the relay
+to the engine: a provider that hangs takes none of its places, and keeps nobody else's news back.
+What is carried is claimed before, so that one replica does; what fails waits longer each time.
 """
 
 from __future__ import annotations
@@ -11,79 +12,121 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from activities.effect import Env, Fault, perform
-from activities.notifier import Letter
 from activities.payment import Refund
-from app.store import inbox, interventions
+from app import notices
+from app.store import attempts, inbox, interventions, records
+from app.store.pauses import CLAIM
 from workflows.messages import Answer, Call, Incident
 
 log = logging.getLogger(__name__)
 
+Calls = set[asyncio.Task[None]]
 Carrying = Coroutine[Any, Any, None]
+Hold = Callable[[AsyncConnection, Any], Coroutine[Any, Any, None]]
 
-BATCH = 64
+AT_ONCE = 64  # of each sort: those of one sort that hang never keep the other back
+GIVE_NOTICE = 100  # tries to make a late event good, about a day, before a person is told
 
 
 class Courier:
-    """Sweeps every so many seconds."""
+    """Sweeps when poked, and every so many seconds all the same."""
 
-    def __init__(self, env: Env, interval: float) -> None:
+    def __init__(self, env: Env, interval: float, pace: notices.Pace | None = None) -> None:
         self._env = env
         self._interval = interval
-        self._carrying: dict[str, asyncio.Task[None]] = {}
+        self._pace = pace or notices.Pace()
+        self._poked = asyncio.Event()
+        self._late: Calls = set()
+        self._notices: Calls = set()
+
+    def poke(self) -> None:
+        """Something was kept that somebody should hear of now."""
+        self._poked.set()
 
     async def run(self) -> None:
         """Sweeps until cancelled."""
         try:
             while True:
+                self._poked.clear()
                 try:
-                    await self._sweep()
+                    await self.sweep()
                 except Exception:
                     # The store is away. Nothing is lost by trying again.
                     log.exception("sweep failed")
-                await asyncio.sleep(self._interval)
+                try:
+                    await asyncio.wait_for(self._poked.wait(), self._interval)
+                except TimeoutError:
+                    continue
         finally:
-            for call in self._carrying.values():
+            for call in (*self._late, *self._notices):
                 call.cancel()
 
-    async def _sweep(self) -> None:
-        async with self._env.store.reading() as tx:
-            late = await inbox.leftovers(tx, BATCH)
-            unalerted = await interventions.unalerted(tx, BATCH)
+    async def sweep(self) -> None:
+        """Takes what is due and begins to carry it."""
+        async with self._env.store.transaction() as tx:
+            late = await inbox.claim_late(tx, AT_ONCE - len(self._late))
+            untold = await interventions.claim_untold(tx, AT_ONCE - len(self._notices))
         # Not awaited here: a provider that hangs must not keep the others back.
         for row in late:
-            self._carry_once(f"{row['instance']}/{row['event_id']}", self._settle_late, row)
-        for row in unalerted:
-            self._carry_once(row["id"], self._alert, row)
+            self._carry(self._late, self._settle_late(row), inbox.hold_late, row)
+        for row in untold:
+            self._carry(self._notices, self._tell(row), interventions.hold_untold, row)
 
-    def _carry_once(self, name: str, carry: Callable[[Any], Carrying], row: Any) -> None:
-        if name not in self._carrying:
-            task = self._carrying[name] = asyncio.create_task(self._carried(carry(row)))
-            task.add_done_callback(lambda _: self._carrying.pop(name))
+    async def idle(self) -> None:
+        """Waits until everything that was taken has been carried."""
+        while under_way := self._late | self._notices:
+            await asyncio.wait(under_way)
 
-    async def _carried(self, call: Carrying) -> None:
+    def _carry(self, under_way: Calls, call: Carrying, hold: Hold, row: Any) -> None:
+        task = asyncio.create_task(self._carried(call, hold, row))
+        # Where all places were taken, there may be others that wait for one.
+        full = len(under_way) == AT_ONCE - 1
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+        if full:
+            task.add_done_callback(lambda _: self.poke())
+
+    async def _carried(self, call: Carrying, hold: Hold, row: Any) -> None:
+        working = asyncio.create_task(call)
         try:
-            await call
+            while not (await asyncio.wait([working], timeout=CLAIM / 2))[0]:
+                async with self._env.store.transaction() as tx:
+                    await hold(tx, row)
+            await working
         except Exception:
             # The row stays as it is, and is carried again.
             log.exception("not carried")
+        finally:
+            working.cancel()
 
     async def _settle_late(self, event: Any) -> None:
-        """An event came after the end: agrees with the outcome, or is made good, or is asked."""
-        instance = event["instance"]
+        """An event came after the end: it is made good, or asked about, or changes nothing."""
+        by = "ignored"
         if event["type"] == "payment.captured" and event["outcome"] != "FULFILLED":
-            call = Call(
-                instance=instance, key=f"{instance}/late_refund", undoes=f"{instance}/charge"
-            )
-            answer = await self._effect("payment.refund", call, Refund())
-            if answer is None:
+            by = "courier"
+            if not await self._refund_late(event):
                 return
-            if not answer.done:
-                await self._contradiction(event, f"late refund {answer.result}: {answer.reason}")
         elif event["type"] in CONTRADICTIONS.get(event["outcome"], ()):
+            by = "courier"
             await self._contradiction(event, f"{event['type']} after the end")
         async with self._env.store.transaction() as tx:
-            await inbox.consumed(tx, instance, event["name"], event["event_id"], by="courier")
+            await inbox.consumed(tx, event["instance"], event["name"], event["event_id"], by=by)
+
+    async def _refund_late(self, event: Any) -> bool:
+        """Gives money back that came after the end; `False` while that is still to be done."""
+        instance = event["instance"]
+        call = Call(instance=instance, key=f"{instance}/late_refund", undoes=f"{instance}/charge")
+        answer = await self._effect("payment.refund", call, Refund())
+        if answer is None or answer.result == "pending":
+            if event["raises"] >= GIVE_NOTICE:
+                await self._contradiction(event, "the late refund is still not made")
+            return False
+        if not answer.done:
+            await self._contradiction(event, f"late refund {answer.result}: {answer.reason}")
+        return True
 
     async def _contradiction(self, event: Any, reason: str) -> None:
         incident = Incident(
@@ -96,16 +139,30 @@ class Courier:
         )
         async with self._env.store.transaction() as tx:
             await interventions.open_(tx, incident)
+        self.poke()
 
-    async def _alert(self, row: Any) -> None:
-        call = Call(instance=row["instance"], key=f"{row['id']}/alert")
-        letter = Letter(to="on-call", template=f"intervention_{row['kind']}")
-        answer = await self._effect("notifier.send", call, letter)
-        if answer is None:
-            return
-        log.error("intervention %s: %s (alert %s)", row["id"], row["reason"], answer.result)
+    async def _tell(self, row: Any) -> None:
+        """Sends what is due of an intervention; what was not accepted stays due."""
+        due = notices.due(row, self._pace, records.now())
+        accepted = [await self._accepted(row, notice) for notice in due]
+        if all(accepted):
+            async with self._env.store.transaction() as tx:
+                known = dict(await interventions.get(tx, row["id"]) or row)
+                await interventions.tell_again(tx, row["id"], notices.following(known, self._pace))
+
+    async def _accepted(self, row: Any, notice: notices.Notice) -> bool:
+        call = Call(instance=row["instance"], key=notice.key)
+        answer = await self._effect("notifier.send", call, notice.letter)
+        if answer is None or not answer.done:
+            said = f"{answer.result}: {answer.reason}" if answer else "nothing"
+            log.error("%s was not accepted, try %d: %s", call.key, row["alert_tries"] + 1, said)
+            return False
+        log.error("intervention %s: %s (%s)", row["id"], row["reason"], notice.letter.template)
         async with self._env.store.transaction() as tx:
-            await interventions.alerted(tx, row["id"])
+            await interventions.told(tx, row["id"], **notice.then)
+            if notice.before:
+                await attempts.forget(tx, notice.before)
+        return True
 
     async def _effect(self, operation: str, call: Call, body: Any) -> Answer | None:
         try:
@@ -113,6 +170,9 @@ class Courier:
         except (Fault, TimeoutError) as fault:
             log.warning("not carried yet: %s: %s", call.key, fault)
             return None
+        finally:
+            async with self._env.store.transaction() as tx:
+                await attempts.condense(tx, call.key)
 
 
 # What a provider may say after the end that cannot both be true with the outcome.

@@ -78,7 +78,7 @@ def compose(
     """
     settings: Settings = app.state.settings
     relay = Relay(env, engine, settings.relay_interval)
-    courier = Courier(env, settings.relay_interval)
+    courier = Courier(env, settings.courier_interval, settings.notices)
     reconciler = Reconciler(env, engine, settings, relay.poke)
     app.state.parts = Parts(settings, env.store, relay, engine, watcher)
     return [

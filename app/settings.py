@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities import ACTIVITIES
 from activities.effect import DEADLINE
+from app.notices import Pace
 
 OUR_OWN = frozenset({"record", "health"})  # activities that call no provider
 
@@ -67,6 +68,10 @@ class Settings(BaseSettings):
     suspect_after: int = 2
     park_after: int = 3
     relay_interval: float = 0.5
+    courier_interval: float = Field(
+        default=1.0, gt=0, description="looks for what people and providers are to be told"
+    )
+    notices: Pace = Pace()
     wedge_after: float = 5.0
     reconcile_interval: float = 5.0
     stall_after: float = 30.0

@@ -108,6 +108,8 @@ def intervention(row: RowMapping) -> dict[str, Any]:
         "reason": row["reason"],
         "opened_at": moment(row["opened_at"]),
         "alerted_at": moment(row["alerted_at"]),
+        "reminders": row["reminders"],
+        "escalated_at": moment(row["escalated_at"]),
         "action": row["action"],
         "note": row["note"],
         "answered_by": row["answered_by"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import RowMapping, func, insert, select, update
+from sqlalchemy import RowMapping, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import records
@@ -102,3 +102,23 @@ async def standing(tx: AsyncConnection, instance: str) -> list[str]:
         if row["undoes"] is None and row["key"] not in undone
     }
     return [key for key, result in tried.items() if result not in ("refused", "rejected", "undone")]
+
+
+async def condense(tx: AsyncConnection, key: str) -> None:
+    """Forgets the dispatches of a key that came back, but the first and the last.
+
+    The first tells how old the key is, the last how it stands; what is tried for days by ourselves
+    would otherwise grow without end.
+    """
+    first = select(func.min(attempts.c.id)).where(attempts.c.key == key).scalar_subquery()
+    last = select(func.max(attempts.c.id)).where(attempts.c.key == key).scalar_subquery()
+    await tx.execute(
+        delete(attempts)
+        .where(attempts.c.key == key, attempts.c.ended_at.is_not(None))
+        .where(attempts.c.id != first, attempts.c.id != last)
+    )
+
+
+async def forget(tx: AsyncConnection, key: str) -> None:
+    """Forgets a key that nobody will use again."""
+    await tx.execute(delete(attempts).where(attempts.c.key == key))

@@ -8,13 +8,14 @@ learns so from the row.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, and_, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import insert_once, records
+from app.store.pauses import claim, pause
 from app.store.schema import inbox, waits
 from app.store.schema import records as record_table
 from workflows.messages import Event, Taken, Wait
@@ -22,6 +23,8 @@ from workflows.messages import Event, Taken, Wait
 # Names that an instance may hear at any moment, whatever it waits for.
 ALWAYS_RAISED = ("cancel", "control")
 
+
+LONGEST_RING = 60.0  # seconds between two doorbells of an event
 
 # A wait that an event has claimed already, and of which the workflow has to be told.
 AWAITED = ("open", "claimed")
@@ -37,7 +40,7 @@ async def keep(
     """
     body_hash = records.content_hash({"name": name, "type": type, "data": data})
     # The record's lock orders this against a wait that is being opened or closed just now.
-    await records.get(tx, instance, lock=True)
+    record = await records.get(tx, instance, lock=True)
     at = records.now()
     row = {
         "instance": instance,
@@ -47,7 +50,7 @@ async def keep(
         "data": data,
         "body_hash": body_hash,
         "received_at": at,
-        "next_raise_at": at,
+        "next_raise_at": at if await _has_a_listener(tx, record, name) else None,
     }
     if await insert_once(tx, inbox, row):
         return True
@@ -55,6 +58,18 @@ async def keep(
     if (await tx.execute(query)).scalar_one() != body_hash:
         raise records.Conflict(f"event id {event_id!r} was used for another event")
     return False
+
+
+async def _has_a_listener(tx: AsyncConnection, record: RowMapping | None, name: str) -> bool:
+    """Whether anybody is to be told of an event now: who opens a wait later asks by itself."""
+    if name in ALWAYS_RAISED or (record is not None and record["state"] == "ended"):
+        return True
+    query = select(waits.c.token).where(
+        waits.c.instance == (record["id"] if record is not None else ""),
+        waits.c.name == name,
+        waits.c.state.in_(AWAITED),
+    )
+    return (await tx.execute(query.limit(1))).first() is not None
 
 
 async def take(tx: AsyncConnection, wait: Wait) -> Taken:
@@ -186,25 +201,39 @@ async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
     )
     rows = list((await tx.execute(query)).mappings())
     for row in rows:
-        pause = min(60.0, 2.0 ** (row["raises"] + 1))
-        await tx.execute(
-            update(inbox)
-            .where(_is(row["instance"], row["name"], row["event_id"]))
-            .values(raises=row["raises"] + 1, next_raise_at=at + timedelta(seconds=pause))
-        )
+        await _put_off(tx, row, at + pause(row["raises"] + 1, LONGEST_RING))
     return rows
 
 
-async def leftovers(tx: AsyncConnection, limit: int) -> list[RowMapping]:
-    """Events that came after the end, or that no wait of an ended instance consumed."""
+async def claim_late(tx: AsyncConnection, limit: int) -> list[RowMapping]:
+    """Takes events that came after the end, or that no wait of an ended instance consumed."""
+    at = records.now()
+    due = and_(inbox.c.consumed_at.is_(None), inbox.c.next_raise_at <= at)
     query = (
         select(inbox, record_table.c.kind, record_table.c.outcome)
         .join(record_table, record_table.c.id == inbox.c.instance)
-        .where(inbox.c.consumed_at.is_(None), record_table.c.state == "ended")
-        .order_by(inbox.c.received_at)
+        .where(due, record_table.c.state == "ended")
+        .order_by(inbox.c.next_raise_at)
         .limit(limit)
+        .with_for_update(skip_locked=True, of=inbox)
     )
-    return list((await tx.execute(query)).mappings())
+    rows = list((await tx.execute(query)).mappings())
+    for row in rows:
+        await hold_late(tx, row)
+    return rows
+
+
+async def hold_late(tx: AsyncConnection, row: RowMapping) -> None:
+    """Prolongs the claim on a late event that is being carried."""
+    await _put_off(tx, row, records.now() + claim(row["raises"] + 1))
+
+
+async def _put_off(tx: AsyncConnection, row: RowMapping, until: datetime) -> None:
+    await tx.execute(
+        update(inbox)
+        .where(_is(row["instance"], row["name"], row["event_id"]))
+        .values(raises=row["raises"] + 1, next_raise_at=until)
+    )
 
 
 async def named(tx: AsyncConnection, instance: str, name: str) -> list[RowMapping]:

@@ -1,14 +1,15 @@
-"""Interventions: what only a person can settle. One row and one alert each, never silence."""
+"""Interventions: what only a person can settle. One row each, and somebody is told until it is."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Literal
+from datetime import datetime
+from typing import Any, Literal
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import RowMapping, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import attempts, insert_once, records
+from app.store.pauses import claim, pause
 from app.store.schema import interventions
 from app.store.schema import records as record_table
 from workflows.messages import Incident, IncidentKind, Resolution
@@ -16,9 +17,12 @@ from workflows.messages import Incident, IncidentKind, Resolution
 # The incidents of a step on the way forward; turning down makes them moot.
 FORWARD = ("step_failed", "poison")
 
+LONGEST_RING = 300.0  # seconds between two doorbells of an answer
+
 
 async def open_(tx: AsyncConnection, incident: Incident) -> None:
     """Opens an intervention once; every later run finds it, and its answer."""
+    at = records.now()
     row = {
         "id": incident.id,
         "instance": incident.instance,
@@ -26,7 +30,8 @@ async def open_(tx: AsyncConnection, incident: Incident) -> None:
         "kind": incident.kind,
         "reason": incident.reason,
         "blocking": incident.blocking,
-        "opened_at": records.now(),
+        "opened_at": at,
+        "alert_at": at,
     }
     await insert_once(tx, interventions, row)
 
@@ -57,12 +62,15 @@ async def get(tx: AsyncConnection, id: str) -> RowMapping | None:
 async def answer(
     tx: AsyncConnection, id: str, *, action: Literal["retry", "settled"], note: str, by: str
 ) -> bool:
-    """Answers once; `False` when somebody else was first."""
+    """Answers once; `False` when somebody else was first. Nobody is told of it any more."""
     at = records.now()
+    answered = {"action": action, "note": note, "answered_by": by, "answered_at": at}
+    # Only whom it blocks waits to hear of the answer.
+    ring = case((interventions.c.blocking, at), else_=None)
     won = await tx.execute(
         update(interventions)
         .where(interventions.c.id == id, interventions.c.action.is_(None))
-        .values(action=action, note=note, answered_by=by, answered_at=at, next_raise_at=at)
+        .values(**answered, next_raise_at=ring, alert_at=None)
     )
     if won.rowcount != 1:
         return False
@@ -78,7 +86,7 @@ async def close_forward(tx: AsyncConnection, instance: str) -> None:
         update(interventions)
         .where(interventions.c.instance == instance, interventions.c.action.is_(None))
         .where(interventions.c.kind.in_(FORWARD))
-        .values(action="overtaken", answered_at=records.now())
+        .values(action="overtaken", answered_at=records.now(), alert_at=None)
     )
 
 
@@ -113,40 +121,68 @@ async def settled_by_hand(tx: AsyncConnection, key: str) -> bool:
 
 
 async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
-    """Takes answered interventions whose workflow has not read the answer yet."""
+    """Takes answered interventions whose workflow has not read the answer yet.
+
+    Each is due again after a growing pause; one whose instance has ended is due no more.
+    """
     at = records.now()
     query = (
         select(interventions.c.id, interventions.c.raises, record_table.c.engine_id)
-        .join(record_table, record_table.c.id == interventions.c.instance)
-        .where(interventions.c.next_raise_at <= at, record_table.c.state == "scheduled")
+        .add_columns(record_table.c.state)
+        .join(record_table, record_table.c.id == interventions.c.instance, isouter=True)
+        .where(interventions.c.next_raise_at <= at)
+        .order_by(interventions.c.next_raise_at)
         .limit(limit)
     )
     rows = list((await tx.execute(query)).mappings())
     for row in rows:
-        pause = timedelta(seconds=min(60.0, 2.0 ** (row["raises"] + 1)))
+        due = at + pause(row["raises"] + 1, LONGEST_RING)
+        gone = row["state"] in (None, "ended")
         await tx.execute(
             update(interventions)
             .where(interventions.c.id == row["id"])
-            .values(raises=row["raises"] + 1, next_raise_at=at + pause)
+            .values(raises=row["raises"] + 1, next_raise_at=None if gone else due)
         )
+    return [row for row in rows if row["state"] == "scheduled"]
+
+
+async def claim_untold(tx: AsyncConnection, limit: int) -> list[RowMapping]:
+    """Takes interventions of which somebody is to be told now, so that one replica does."""
+    at = records.now()
+    query = (
+        select(interventions)
+        .where(interventions.c.alert_at <= at)
+        .order_by(interventions.c.alert_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = list((await tx.execute(query)).mappings())
+    for row in rows:
+        await hold_untold(tx, row)
     return rows
 
 
-async def unalerted(tx: AsyncConnection, limit: int) -> list[RowMapping]:
-    """Interventions that nobody was told of yet."""
-    query = (
-        select(interventions)
-        .where(interventions.c.alerted_at.is_(None), interventions.c.action.is_(None))
-        .order_by(interventions.c.opened_at)
-        .limit(limit)
-    )
-    return list((await tx.execute(query)).mappings())
-
-
-async def alerted(tx: AsyncConnection, id: str) -> None:
-    """Somebody has been told."""
+async def hold_untold(tx: AsyncConnection, row: RowMapping) -> None:
+    """Prolongs the claim on an intervention of which somebody is being told."""
+    tries = row["alert_tries"] + 1
     await tx.execute(
-        update(interventions).where(interventions.c.id == id).values(alerted_at=records.now())
+        update(interventions)
+        .where(interventions.c.id == row["id"], interventions.c.alert_at.is_not(None))
+        .values(alert_tries=tries, alert_at=records.now() + claim(tries))
+    )
+
+
+async def told(tx: AsyncConnection, id: str, **values: Any) -> None:
+    """Notes what somebody has been told."""
+    await tx.execute(update(interventions).where(interventions.c.id == id).values(**values))
+
+
+async def tell_again(tx: AsyncConnection, id: str, at: datetime) -> None:
+    """Somebody is to be told at that time, unless it is answered by then."""
+    await tx.execute(
+        update(interventions)
+        .where(interventions.c.id == id, interventions.c.action.is_(None))
+        .values(alert_at=at, alert_tries=0)
     )
 
 
@@ -154,8 +190,13 @@ async def ask_once(
     tx: AsyncConnection, instance: str, key: str, kind: IncidentKind, reason: str
 ) -> None:
     """Opens an intervention that blocks nobody, unless one for the same key is open."""
-    asked = [one for one in await of_instance(tx, instance) if one["key"] == key]
-    if asked and asked[-1]["action"] is None:
+    query = (
+        select(interventions.c.action)
+        .where(interventions.c.key == key, interventions.c.instance == instance)
+        .order_by(interventions.c.opened_at)
+    )
+    asked = list((await tx.execute(query)).scalars())
+    if asked and asked[-1] is None:
         return
     incident = Incident(
         instance=instance,

@@ -225,3 +225,9 @@ async def end(tx: AsyncConnection, ending: Ending) -> None:
         reason=ending.reason,
         ended_at=at,
     )
+    # What it has not heard is the courier's now.
+    await tx.execute(
+        update(inbox)
+        .where(inbox.c.instance == ending.instance, inbox.c.consumed_at.is_(None))
+        .values(next_raise_at=at, raises=0)
+    )

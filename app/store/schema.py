@@ -181,11 +181,12 @@ interventions = Table(
     Column("blocking", Boolean, nullable=False),
     Column("opened_at", Instant, nullable=False),
     # When somebody was first told; when somebody is to be told (again), how often that was tried
-    # in vain, how often somebody was reminded, and when it was escalated.
+    # since, how often and when somebody was last reminded, and when it was escalated.
     Column("alerted_at", Instant),
     Column("alert_at", Instant),
     Column("alert_tries", Integer, nullable=False, default=0),
     Column("reminders", Integer, nullable=False, default=0),
+    Column("reminded_at", Instant),
     Column("escalated_at", Instant),
     Column("action", String(20)),
     Column("note", Text),

@@ -41,11 +41,14 @@ def upgrade() -> None:
         interventions.add_column(
             sa.Column("reminders", sa.Integer(), nullable=False, server_default="0")
         )
+        interventions.add_column(sa.Column("reminded_at", Instant(), nullable=True))
         interventions.add_column(sa.Column("escalated_at", Instant(), nullable=True))
         interventions.create_index(op.f("ix_interventions_key"), ["key"])
         interventions.create_index(op.f("ix_interventions_alert_at"), ["alert_at"])
         interventions.create_index(op.f("ix_interventions_next_raise_at"), ["next_raise_at"])
     op.execute("UPDATE interventions SET alert_at = opened_at WHERE action IS NULL")
+    # Nobody reads the answer to one that blocks nobody.
+    op.execute("UPDATE interventions SET next_raise_at = NULL WHERE NOT blocking")
     with op.batch_alter_table("audit_trail") as trail:
         trail.add_column(sa.Column("note", sa.Text(), nullable=True))
         trail.create_index(op.f("ix_audit_trail_at"), ["at"])
