@@ -123,20 +123,24 @@ async def look_up(env: Env, operation: str, reference: str) -> Answer | None:
     return None if response.status_code == 404 else _answer(response)
 
 
-async def listing(env: Env, operation: str, since: datetime) -> AsyncIterator[dict[str, Any]]:
-    """What the provider did for us since then, oldest first, page by page.
+async def listing(env: Env, operation: str, since: datetime) -> AsyncIterator[list[dict[str, Any]]]:
+    """What the provider did for us since then, oldest first, a page at a time.
 
     Raises:
         Fault: it did not say.
     """
     params: dict[str, Any] = {"since": since.isoformat(), "limit": 200}
     while True:
-        page = (await _request(env, "GET", operation, params=params)).json()
-        for item in page["items"]:
-            yield item
-        if not page["next"]:
+        response = await _request(env, "GET", operation, params=params)
+        try:
+            page = response.json()
+            items, after = page["items"], page["next"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise Fault(f"{operation}: HTTP {response.status_code} is no page") from error
+        yield items
+        if not after:
             return
-        params["after"] = page["next"]
+        params["after"] = after
 
 
 async def _known(env: Env, operation: str, call: Call, past: attempts.Past) -> Answer | None:

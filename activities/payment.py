@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any
 
-from activities.effect import Body, Env, effect, listing
+from pydantic import AwareDatetime, BaseModel, ValidationError
+
+from activities.effect import Body, Env, Fault, effect, listing
 
 
 class Charge(Body):
@@ -26,10 +27,24 @@ charge = effect("payment.charge", Charge)
 refund = effect("payment.refund", Refund)
 
 
-def charges(env: Env, since: datetime) -> AsyncIterator[dict[str, Any]]:
+class Taken(BaseModel):
+    """A charge as the provider lists it: `key` is ours or another's, `instance` what it was for."""
+
+    key: str
+    instance: str
+    result: str
+    at: AwareDatetime
+
+
+async def charges(env: Env, since: datetime) -> AsyncIterator[list[Taken]]:
     """Every charge that the provider knows of, oldest first; it is asked, not believed to be ours.
 
     Raises:
         Fault: it did not say.
     """
-    return listing(env, "payment.charge", since)
+    async for page in listing(env, "payment.charge", since):
+        try:
+            taken = [Taken.model_validate(item) for item in page]
+        except ValidationError as error:
+            raise Fault("payment.charge: a listing that makes no sense") from error
+        yield taken

@@ -12,6 +12,7 @@ import uuid
 from pathlib import Path
 
 from app import replay
+from app.audit import Audit
 from app.auth import AUDIENCE, expires_in, mint
 from app.decisions import SignedDecision
 from app.engine import Engine
@@ -27,6 +28,15 @@ async def _reconcile(settings: Settings) -> dict[str, list[str]]:
         # The application's relay carries on from what the sweep has kept; nobody is poked here.
         report = await Reconciler(env, Engine(), settings, lambda: None).sweep()
         return report.as_dict()
+    finally:
+        await env.providers.aclose()
+        await env.store.close()
+
+
+async def _audit(settings: Settings) -> dict[str, int]:
+    env = make_env(settings)
+    try:
+        return dict(await Audit(env, settings).sweep())
     finally:
         await env.providers.aclose()
         await env.store.close()
@@ -84,6 +94,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="steadfast", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("reconcile", help="one sweep of the reconciler, whoever holds the lease")
+    commands.add_parser("audit", help="one sweep of the audit, whoever holds the lease")
     recorder = commands.add_parser("record", help="keep the history of an instance as a fixture")
     recorder.add_argument("id")
     recorder.add_argument("folder", type=Path)
@@ -114,6 +125,9 @@ def main() -> int:
         return 0
     if given.command == "decision":
         print(_signed_command(Settings(), given))
+        return 0
+    if given.command == "audit":
+        print(json.dumps(asyncio.run(_audit(Settings())), indent=2))
         return 0
     if given.command == "record":
         print(asyncio.run(_record(given.id, given.folder)))

@@ -12,10 +12,11 @@ from typing import Any
 from fastapi import FastAPI
 
 from activities.effect import Env
-from app import errors
+from app import errors, singleton
 from app.api import (
     actions,
     approvals,
+    audit,
     deployments,
     documents,
     health,
@@ -27,6 +28,7 @@ from app.api import (
     workflows,
 )
 from app.api.common import Parts
+from app.audit import Audit
 from app.courier import Courier
 from app.engine import Engine
 from app.limits import BodyLimit
@@ -38,7 +40,7 @@ from app.store.migrate import migrate
 from app.worker import Worker, make_env
 
 STARTS = (orders, tasks, deployments, approvals, documents, monitors)
-ROUTES = (*STARTS, workflows, actions, interventions, webhooks, health)
+ROUTES = (*STARTS, workflows, actions, interventions, audit, webhooks, health)
 
 
 @asynccontextmanager
@@ -80,12 +82,14 @@ def compose(
     relay = Relay(env, engine, settings.relay_interval)
     courier = Courier(env, settings.courier_interval, settings.notices)
     reconciler = Reconciler(env, engine, settings, relay.poke)
+    audited = Audit(env, settings)
     app.state.parts = Parts(settings, env.store, relay, engine, watcher)
     return [
         watcher.run(worker_ready),
         relay.run(),
         courier.run(),
         reconciler.run(holder),
+        singleton.repeat(env.store, "audit", holder, settings.audit_interval, audited.sweep),
     ]
 
 

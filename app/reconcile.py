@@ -12,7 +12,6 @@ import asyncio
 import hashlib
 import logging
 import re
-import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
@@ -24,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.effect import Env
 from app import singleton
-from app.audit import audit, undo_without_engine
+from app.audit import undo_without_engine
 from app.engine import ENDED, Engine, EngineConfused, EngineUnavailable
 from app.settings import Settings
 from app.store import interventions, ladder, records
@@ -51,7 +50,6 @@ class Report:
     parked: list[str] = field(default_factory=list)
     reconciled: list[str] = field(default_factory=list)
     purged: list[str] = field(default_factory=list)
-    refunded: list[str] = field(default_factory=list)
     bad_deployment: list[str] = field(default_factory=list)
     left_alone: list[str] = field(default_factory=list)
 
@@ -73,7 +71,6 @@ class Reconciler:
         self._engine = engine
         self._settings = settings
         self._poke = poke
-        self._audited_at = float("-inf")
         self._ringing: dict[str, asyncio.Task[None]] = {}
 
     async def run(self, holder: str) -> None:
@@ -97,9 +94,6 @@ class Reconciler:
         await self._climb(report)
         await self._retry_held(report)
         await self._purge(report)
-        if time.monotonic() - self._audited_at >= self._settings.audit_interval:
-            self._audited_at = time.monotonic()
-            report.refunded.extend(await audit(self._env, self._settings.stall_after))
         if self._ringing:
             await asyncio.wait(self._ringing.values(), timeout=patience)
         if not report.empty:

@@ -76,6 +76,16 @@ class Settings(BaseSettings):
     reconcile_interval: float = 5.0
     stall_after: float = 30.0
     audit_interval: float = 60.0
+    audit_after: float = Field(
+        default=3600.0,
+        gt=0,
+        description="a charge is judged so long after it, and after its order's end",
+    )
+    audit_ceiling: int = Field(
+        default=20,
+        ge=0,
+        description="refunds an hour by the audit itself; the others are a person's",
+    )
     provider_timeout: float = Field(
         default=10.0, gt=0, le=DEADLINE, description="for one call; the whole step has 30 s"
     )

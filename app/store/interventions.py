@@ -112,6 +112,22 @@ async def of_instance(tx: AsyncConnection, instance: str) -> list[RowMapping]:
     return list((await tx.execute(query)).mappings())
 
 
+async def latest(tx: AsyncConnection, key: str) -> RowMapping | None:
+    """The newest intervention of a key, locked: nobody answers it before this is over."""
+    query = (
+        select(interventions)
+        .where(interventions.c.key == key)
+        .order_by(interventions.c.opened_at.desc())
+        .limit(1)
+    )
+    return (await tx.execute(query.with_for_update())).mappings().one_or_none()
+
+
+async def reword(tx: AsyncConnection, id: str, reason: str) -> None:
+    """Changes what an open intervention says: the matter has grown, and is the same."""
+    await tx.execute(update(interventions).where(interventions.c.id == id).values(reason=reason))
+
+
 async def settled_by_hand(tx: AsyncConnection, key: str) -> bool:
     """Whether a person has declared the matter of this key settled: nobody does it again."""
     query = select(interventions.c.id).where(

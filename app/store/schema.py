@@ -259,9 +259,12 @@ findings = Table(
     Column("instance", ID, nullable=False),
     Column("why", Text, nullable=False),
     Column("found_at", Instant, nullable=False),
-    Column("looked_at", Instant),
+    # When it is to be looked at again; nothing where that is a person's affair, or over.
+    Column("look_at", Instant),
     Column("state", String(20), nullable=False),
     Column("settled_at", Instant),
+    Index(None, "state", "key"),
+    Index(None, "state", "look_at"),
     Index(None, "state", "settled_at"),
     Index(None, "instance"),
 )

@@ -76,12 +76,14 @@ def upgrade() -> None:
         sa.Column("instance", sa.String(length=100), nullable=False),
         sa.Column("why", sa.Text(), nullable=False),
         sa.Column("found_at", Instant(), nullable=False),
-        sa.Column("looked_at", Instant(), nullable=True),
+        sa.Column("look_at", Instant(), nullable=True),
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("settled_at", Instant(), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_findings")),
     )
     op.create_index(op.f("ix_findings_instance"), "findings", ["instance"])
+    op.create_index(op.f("ix_findings_state_key"), "findings", ["state", "key"])
+    op.create_index(op.f("ix_findings_state_look_at"), "findings", ["state", "look_at"])
     op.create_index(op.f("ix_findings_state_settled_at"), "findings", ["state", "settled_at"])
 
 
