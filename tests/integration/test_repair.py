@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
 from launcher.stack import Stack
-from tests.support.sagas import effect_keys
 from tests.support.shop import FULFILLED, Shop, order, some_id, until
 
 
@@ -88,95 +84,6 @@ def of(shop: Shop, id: str) -> list[dict[str, Any]]:
     """Every intervention of an instance."""
     found = shop.http.get(f"{shop.url}/interventions?status=all&limit=200").json()["items"]
     return [one for one in found if one["instance"] == id]
-
-
-def steadfast(stack: Stack, *arguments: str) -> subprocess.Popen[str]:
-    """The command line, beside the application."""
-    settings, secrets = stack.settings, stack.secrets
-    env = {
-        **os.environ,
-        "STEADFAST_DATABASE_URL": settings.database_url,
-        "STEADFAST_DOWNSTREAM_URL": stack.downstream_url,
-        "STEADFAST_WEBHOOK_SECRET": secrets.webhook_secret,
-        "STEADFAST_STALL_AFTER": "1",
-        "DAPR_API_TOKEN": secrets.dapr_api_token,
-        "DAPR_GRPC_PORT": str(settings.dapr_grpc_port),
-        "DAPR_HTTP_PORT": str(settings.dapr_http_port),
-    }
-    return subprocess.Popen(
-        [sys.executable, "-m", "app.cli", *arguments], env=env, stdout=subprocess.PIPE, text=True
-    )
-
-
-def test_money_without_a_record_is_refunded_once(shop: Shop, stack: Stack) -> None:
-    """The reconciler is killed between the refund and its notes, and run again twice."""
-    id = some_id("orphan")
-    shop.script({"hold": "before"}, key=f"{id}/reserve")
-    shop.start(order(id))
-    until(lambda: "payment.charge" in shop.effects(id), 10, "the charge")
-    until(lambda: shop.http.get(f"{shop.downstream_url}/held").json(), 10, "held before reserving")
-    purge_by_hand(shop, stack, id)
-    stack.hold("app")
-    stack.kill("app")
-    Books(stack).execute(
-        f"DELETE FROM inbox WHERE instance = '{id}'",
-        f"DELETE FROM waits WHERE instance = '{id}'",
-        f"DELETE FROM records WHERE id = '{id}'",
-    )
-    shop.script({"hold": "after"}, key=f"{id}/charge/audit_refund", times=1)
-    killed = steadfast(stack, "reconcile")
-    until(lambda: "payment.refund" in shop.effects(id), 20, "the refund")
-    killed.kill()
-    killed.wait()
-    for _ in range(2):
-        again = steadfast(stack, "reconcile")
-        assert again.wait(60) == 0
-    stack.unhold("app")
-    stack.wait_ready()
-    assert shop.effects(id)[:2] == ["payment.charge", "payment.refund"]
-    (asked,) = of(shop, id)
-    assert asked["kind"] == "unaccounted"
-
-
-def test_money_taken_behind_the_back_of_an_ended_order_is_refunded(
-    shop: Shop, stack: Stack
-) -> None:
-    id = shop.start(order(some_id("behind"), payment_method="pm-declined"))
-    assert shop.ended(id) == "REFUSED"
-    Books(stack).execute(
-        f"UPDATE records SET ended_at = '2026-01-01 00:00:00.000000' WHERE id = '{id}'"
-    )
-    again = {
-        "instance": id,
-        "reference": f"{id}/charge-again",
-        "amount": 5,
-        "currency": "EUR",
-        "payment_method": "pm-ok",
-        "customer": "c-17",
-    }
-    headers = {"Idempotency-Key": f"{id}/charge-again"}
-    charged = shop.http.post(f"{shop.downstream_url}/payment/charge", json=again, headers=headers)
-    assert charged.json()["result"] == "applied"
-    for _ in range(2):
-        assert steadfast(stack, "reconcile").wait(60) == 0
-    assert effect_keys(shop, id) == ["notify", "charge-again", "charge-again/audit_refund"]
-    assert [one["kind"] for one in of(shop, id)] == ["unaccounted"]
-
-
-def test_what_a_person_has_settled_is_not_refunded_again(shop: Shop, stack: Stack) -> None:
-    id = some_id("byhand")
-    shop.script({"status": 500}, key=f"{id}/refund")
-    none = [{"sku": "SKU-NONE", "quantity": 1, "unit_price": 5}]
-    shop.start(order(id, lines=none, retry={"attempts": 1}))
-    shop.wait(id, status="PARKED")
-    paid_back = {"action": "settled", "note": "paid back in cash"}
-    assert shop.post(f"/interventions/{id}/refund/1", paid_back).status_code == 200
-    assert shop.ended(id) == "REFUSED"
-    Books(stack).execute(
-        f"UPDATE records SET ended_at = '2026-01-01 00:00:00.000000' WHERE id = '{id}'"
-    )
-    assert steadfast(stack, "reconcile").wait(60) == 0
-    assert "payment.refund" not in shop.effects(id)
 
 
 def test_a_ladder_that_ends_gives_everything_back_and_asks(shop: Shop, stack: Stack) -> None:
