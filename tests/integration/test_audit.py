@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def test_money_behind_the_back_of_an_ended_order_is_refunded_once_over_kills(
     charged = shop.http.post(f"{shop.downstream_url}/payment/charge", json=again, headers=headers)
     assert charged.json()["result"] == "applied"
     for rule in held:
-        until(lambda rule=rule: shop.fired(rule), 30, "the refund is under way")
+        until(partial(shop.fired, rule), 30, "the refund is under way")
         stack.wait_restarted("app", stack.kill("app"))
 
     def refunded() -> bool:
