@@ -5,27 +5,40 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from app.errors import Problem
 from app.store import clock
 
 TOLERANCE = 300  # seconds that a signature stays good, in both directions
+SHORTEST = 24  # bytes of a secret, as the specification has it
 
 
 def _bad(why: str) -> Problem:
     return Problem(401, "bad-signature", "Signature refused", why)
 
 
+def key_of(secret: str) -> bytes:
+    """What a secret signs with: after `whsec_` it is base64, otherwise itself.
+
+    Raises:
+        ValueError: it is not base64, or shorter than `SHORTEST` bytes.
+    """
+    encoded = secret.startswith("whsec_")
+    key = base64.b64decode(secret[6:], validate=True) if encoded else secret.encode()
+    if len(key) < SHORTEST:
+        raise ValueError(f"a webhook secret has at least {SHORTEST} bytes")
+    return key
+
+
 def sign(secret: str, event_id: str, timestamp: int, body: bytes) -> str:
     """The `webhook-signature` of a body."""
-    key = base64.b64decode(secret[6:]) if secret.startswith("whsec_") else secret.encode()
     signed = f"{event_id}.{timestamp}.".encode() + body
-    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    return "v1," + base64.b64encode(hmac.digest(key_of(secret), signed, hashlib.sha256)).decode()
 
 
-def verify(secret: str, headers: Mapping[str, str], body: bytes) -> str:
-    """The event id of a webhook whose signature is good and fresh.
+def verify(secrets: Iterable[str], headers: Mapping[str, str], body: bytes) -> str:
+    """The event id of a webhook whose signature is fresh, and good by one of these secrets.
 
     Raises:
         Problem: 401, the signature is missing, wrong or older than `TOLERANCE`.
@@ -38,8 +51,9 @@ def verify(secret: str, headers: Mapping[str, str], body: bytes) -> str:
         raise _bad("webhook-timestamp is missing or absurd")
     if abs(clock.now().timestamp() - int(timestamp)) > TOLERANCE:
         raise _bad("webhook-timestamp is outside the tolerance")
-    expected = sign(secret, event_id, int(timestamp), body).encode()
-    offered = headers.get("webhook-signature", "").split()
-    if not any(hmac.compare_digest(one.encode("utf-8", "replace"), expected) for one in offered):
-        raise _bad("no signature matches")
-    return event_id
+    offered = [one.encode() for one in headers.get("webhook-signature", "").split()]
+    for secret in secrets:
+        expected = sign(secret, event_id, int(timestamp), body).encode()
+        if any(hmac.compare_digest(one, expected) for one in offered):
+            return event_id
+    raise _bad("no signature matches")

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities import ACTIVITIES
 from activities.effect import DEADLINE
 from app.notices import Pace
+from app.security import key_of
 
 OUR_OWN = frozenset({"record", "health"})  # activities that call no provider
+
+
+Source = Literal["carrier", "warehouse", "signing", "payment"]
+
+
+def _strong(secret: SecretStr) -> SecretStr:
+    key_of(secret.get_secret_value())
+    return secret
+
+
+WebhookSecret = Annotated[SecretStr, AfterValidator(_strong)]
 
 
 class SigningKey(BaseModel):
@@ -45,7 +57,8 @@ class ApprovalRules(BaseModel):
 class Settings(BaseSettings):
     """Durations are seconds. The sidecar's address and token come from Dapr's own variables."""
 
-    model_config = SettingsConfigDict(env_prefix="STEADFAST_")
+    # What is wrong with a secret is told without telling the secret.
+    model_config = SettingsConfigDict(env_prefix="STEADFAST_", hide_input_in_errors=True)
 
     app_id: str = "steadfast"
     host: str = "127.0.0.1"
@@ -56,7 +69,10 @@ class Settings(BaseSettings):
     providers: dict[str, Provider] = Field(
         default={}, description="by name (payment, carrier, ...), as JSON; else `downstream_url`"
     )
-    webhook_secret: SecretStr = Field(description="shared with the providers that call back")
+    webhook_secrets: dict[Source, list[WebhookSecret]] = Field(
+        description="shared with each provider that calls back, as JSON; several are good at once, "
+        "so that one can be changed without losing a callback"
+    )
     jwt_keys: dict[str, SigningKey] = Field(
         default={}, description="keys of bearer tokens by `kid`, as JSON; none: nobody gets in"
     )
@@ -90,6 +106,18 @@ class Settings(BaseSettings):
         default=10.0, gt=0, le=DEADLINE, description="for one call; the whole step has 30 s"
     )
     retention: float = 7 * 86_400.0
+
+    @field_validator("webhook_secrets")
+    @classmethod
+    def _apart(cls, secrets: dict[Source, list[SecretStr]]) -> dict[Source, list[SecretStr]]:
+        owners: dict[str, str] = {}
+        for source, own in secrets.items():
+            if not own:
+                raise ValueError(f"{source} has no secret")
+            for secret in own:
+                if owners.setdefault(secret.get_secret_value(), source) != source:
+                    raise ValueError(f"{source} has a secret of another provider")
+        return secrets
 
     @field_validator("providers")
     @classmethod

@@ -134,9 +134,13 @@ class App(Declared):
 
 
 class Witness(Declared):
-    """The providers that the target calls, as `downstream/` reads them."""
+    """The providers that the target calls, as `downstream/` reads them.
+
+    `secrets` sign the callbacks of the sources that they name; `{webhook_secret}` those of others.
+    """
 
     config: str
+    secrets: dict[str, str] = {}
 
 
 class Value(Declared):

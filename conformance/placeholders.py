@@ -3,9 +3,9 @@
 In `[app]`: `{python}`, `{host}`, `{port}`, `{data}`, `{witness}`, `{sidecar_host}` and
 `{sidecar_grpc_port}` (the gate), `{sidecar_http_host}` and `{sidecar_http_port}`, `{api_token}`,
 `{webhook_secret}`, `{postgres}` (`user:password@host:port/database`) and `{secret:NAME}` (made up,
-the same everywhere). In requests: `{id}`, `{app}`, `{sidecar}`, `{witness}`, `{api_token}`,
-`{witness_direct}` (as the application reaches it past every link that is cut) and every name in
-`[values]`.
+the same everywhere; in `[witness]` too). In requests: `{id}`, `{app}`, `{sidecar}`, `{witness}`,
+`{api_token}`, `{witness_direct}` (as the application reaches it past every link that is cut) and
+every name in `[values]`.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def environment(
 
 
 def make_secrets(target: Target) -> dict[str, str]:
-    """A value for every `{secret:NAME}` that the target's environment names."""
-    declared = [target.app.env, *target.app.stores.values()]
+    """A value for every `{secret:NAME}` that the target's environment or witness names."""
+    declared = [target.app.env, *target.app.stores.values(), target.witness.secrets]
     texts = [text for variables in declared for text in variables.values()]
     names = {name for text in texts for name in PLACEHOLDER.findall(text)}
     return {name: token_urlsafe(32) for name in names if name.startswith("secret:")}

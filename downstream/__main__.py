@@ -1,6 +1,7 @@
 """`python -m downstream`: runs the witness. Every flag has a variable too; flags win."""
 
 import argparse
+import json
 import logging
 import os
 from collections.abc import Sequence
@@ -33,12 +34,24 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     option("config", "declared operations", str(Path(__file__).with_name("providers.toml")))
     option("webhook-url", "callbacks go to URL/webhooks/SOURCE", "http://127.0.0.1:8000")
     option("webhook-secret", "signs callbacks; flags are visible to everybody, prefer the variable")
+    option("webhook-secrets", 'of sources that have their own, {"source": "secret"}', "{}")
     options = parser.parse_args(arguments)
+    options.webhook_secrets = _by_source(parser, options.webhook_secrets)
     if not options.port.isascii() or not options.port.isdigit() or int(options.port) > 65_535:
         parser.error(f"{options.port} is not a port")
     if not options.webhook_url.startswith(("http://", "https://")):
         parser.error(f"{options.webhook_url} is not an http URL")
     return options
+
+
+def _by_source(parser: argparse.ArgumentParser, text: str) -> dict[str, str]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
+        parser.error("the webhook secrets are no JSON object of strings")
+    return found
 
 
 def main() -> None:
@@ -56,6 +69,7 @@ def main() -> None:
             data=Path(options.data),
             webhook_url=options.webhook_url,
             webhook_secret=options.webhook_secret,
+            webhook_secrets=options.webhook_secrets,
         )
     except (JournalError, OSError, ValueError) as error:
         raise SystemExit(f"downstream: {error}") from error

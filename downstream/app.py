@@ -1,15 +1,16 @@
 """The application, put together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 from fastapi import FastAPI
 
 from downstream import control, desk, due, health, inquiries, problems
 from downstream.config import Providers
-from downstream.delivery import Courier, Signer
+from downstream.delivery import Courier, Signers
 from downstream.desk import Desk
 from downstream.gate import Gate
 from downstream.inquiries import Inquiries
@@ -23,19 +24,21 @@ def create_app(
     data: Path,
     webhook_url: str,
     webhook_secret: str,
+    webhook_secrets: Mapping[str, str] = MappingProxyType({}),
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> FastAPI:
     """Builds the witness on the journal in the directory `data`, which is made if need be.
 
-    Callbacks leave over `transport`, or else over the network.
+    `webhook_secrets` are those of sources that have one of their own. Callbacks leave over
+    `transport`, or else over the network.
 
     Raises:
         JournalError: the journal is in use by another process, or damaged.
-        ValueError: the webhook secret is not what its prefix says.
+        ValueError: a webhook secret is not what its prefix says.
     """
-    signer = Signer(webhook_secret)
+    signers = Signers(webhook_secret, webhook_secrets)
     store = Store(data / "journal.jsonl")
-    courier = Courier(store, signer, webhook_url, transport)
+    courier = Courier(store, signers, webhook_url, transport)
     script = Script()
     gate = Gate()
 

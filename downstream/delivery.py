@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -21,6 +21,22 @@ FIRST_WAIT, LONGEST_WAIT = 0.2, 2.0
 TRY_AGAIN_LATER = {408, 429}
 
 logger = logging.getLogger("downstream")
+
+
+class Signers:
+    """Who signs for a source: a signer of its own, or the one of all that have none.
+
+    Raises:
+        ValueError: a secret begins with `whsec_` and what follows is not base64.
+    """
+
+    def __init__(self, default: str, own: Mapping[str, str]) -> None:
+        self._default = Signer(default)
+        self._own = {source: Signer(secret) for source, secret in own.items()}
+
+    def of(self, source: str) -> "Signer":
+        """The signer of what this source says."""
+        return self._own.get(source, self._default)
 
 
 class Signer:
@@ -61,12 +77,12 @@ class Courier:
     def __init__(
         self,
         store: Store,
-        signer: Signer,
+        signers: Signers,
         webhook_url: str,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._store = store
-        self._signer = signer
+        self._signers = signers
         self._url = webhook_url.rstrip("/")
         # The receiver is the application next door, never behind a proxy.
         self._client = httpx.AsyncClient(
@@ -140,7 +156,8 @@ class Courier:
             wait = min(2 * wait, LONGEST_WAIT)
 
     async def _try(self, callback: Callback) -> int | None:
-        headers = self._signer.headers(callback.event_id, int(time.time()), callback.body)
+        signer = self._signers.of(callback.source)
+        headers = signer.headers(callback.event_id, int(time.time()), callback.body)
         try:
             response = await self._client.post(
                 f"{self._url}/webhooks/{callback.source}",

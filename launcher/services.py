@@ -156,7 +156,13 @@ def downstream(
     return Service(
         name="downstream",
         command=(*(command or (sys.executable, "-m", "downstream")), *flags),
-        env=environment(settings, {"DOWNSTREAM_WEBHOOK_SECRET": secrets.webhook_secret}),
+        env=environment(
+            settings,
+            {
+                "DOWNSTREAM_WEBHOOK_SECRET": secrets.webhook_secret,
+                "DOWNSTREAM_WEBHOOK_SECRETS": json.dumps(secrets.webhook_secrets),
+            },
+        ),
         ports={"port": settings.downstream_port},
         ready=("/livez",),
         ready_port=settings.downstream_port,
@@ -209,7 +215,9 @@ def app_environment(
         "STEADFAST_PORT": str(port),
         "STEADFAST_DATABASE_URL": settings.database_url,
         "STEADFAST_DOWNSTREAM_URL": f"http://{LOOPBACK}:{settings.downstream_port}",
-        "STEADFAST_WEBHOOK_SECRET": secrets.webhook_secret,
+        "STEADFAST_WEBHOOK_SECRETS": json.dumps(
+            {source: [secret] for source, secret in secrets.webhook_secrets.items()}
+        ),
         "STEADFAST_JWT_KEYS": json.dumps({"launcher": {"secret": secrets.jwt_key}}),
         "STEADFAST_DECISION_KEY": secrets.decision_key,
     }

@@ -131,9 +131,24 @@ class Secrets(BaseModel, frozen=True):
     """Made once for each run directory, and kept there for its owner only."""
 
     webhook_secret: str = Field(min_length=1, repr=False)
+    """Signs what is said by a provider that has no secret of its own."""
+    carrier_secret: str = Field(min_length=32, repr=False)
+    payment_secret: str = Field(min_length=32, repr=False)
+    signing_secret: str = Field(min_length=32, repr=False)
+    warehouse_secret: str = Field(min_length=32, repr=False)
     dapr_api_token: str = Field(min_length=1, repr=False)
     jwt_key: str = Field(min_length=32, repr=False)
     decision_key: str = Field(min_length=32, repr=False)
+
+    @property
+    def webhook_secrets(self) -> dict[str, str]:
+        """The secret of each provider that calls back."""
+        return {
+            "carrier": self.carrier_secret,
+            "payment": self.payment_secret,
+            "signing": self.signing_secret,
+            "warehouse": self.warehouse_secret,
+        }
 
     @classmethod
     def of(cls, run_dir: Path) -> Self:

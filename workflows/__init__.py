@@ -35,6 +35,7 @@ class Version:
     latest: bool
     input: type[BaseModel]
     steps: Callable[[Any], Sequence[Step]]
+    hears: frozenset[str] = frozenset()  # providers whose callbacks mean something to it
 
 
 VERSIONS: tuple[Version, ...] = (
@@ -45,6 +46,7 @@ VERSIONS: tuple[Version, ...] = (
         latest=True,
         input=order_fulfilment.Order,
         steps=lambda _: order_fulfilment.STEPS,
+        hears=frozenset({"payment", "warehouse", "carrier"}),
     ),
     Version(
         "task_processing",
@@ -77,6 +79,7 @@ VERSIONS: tuple[Version, ...] = (
         latest=True,
         input=document_signing.Document,
         steps=lambda _: document_signing.STEPS,
+        hears=frozenset({"signing"}),
     ),
     Version(
         "health_monitor",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import Field, StringConstraints, ValidationError
@@ -10,11 +10,11 @@ from pydantic import Field, StringConstraints, ValidationError
 from app.api.common import ID_PATTERN, PartsOf, Request_, Word
 from app.errors import Problem
 from app.security import verify
+from app.settings import Source
 from app.store import inbox, records
+from workflows import latest
 
 router = APIRouter(tags=["webhooks"])
-
-Source = Literal["carrier", "warehouse", "signing", "payment"]
 
 REFERENCE = ID_PATTERN.rstrip("$") + r"/[A-Za-z0-9._:/-]{1,100}$"
 
@@ -32,7 +32,8 @@ class Callback(Request_):
 async def receive(parts: PartsOf, source: Source, request: Request) -> dict[str, Any]:
     """Keeps a callback once and answers 200 for it ever after, early, late or repeated."""
     body = await request.body()
-    event_id = verify(parts.settings.webhook_secret.get_secret_value(), request.headers, body)
+    secrets = parts.settings.webhook_secrets.get(source, ())
+    event_id = verify((one.get_secret_value() for one in secrets), request.headers, body)
     try:
         callback = Callback.model_validate_json(body)
     except ValidationError as error:
@@ -45,6 +46,8 @@ async def receive(parts: PartsOf, source: Source, request: Request) -> dict[str,
         record = await records.get(tx, instance)
         if record is None:
             raise Problem(404, "unknown-workflow", "No such workflow", "nothing has this reference")
+        if source not in latest(record["kind"]).hears:
+            raise Problem(422, "not-heard", "Not heard", f"a {record['kind']} hears no {source}")
         if source == "signing" and callback.data.get("signer") not in record["input"]["signers"]:
             raise Problem(422, "not-a-signer", "Not a signer", "nobody asked this signer to sign")
         first = await inbox.keep(

@@ -32,18 +32,16 @@ def command() -> list[str]:
 
 
 def write_secrets(run_dir: Path) -> Path:
-    """Makes the environment files of the services, unless they are there; returns their folder.
+    """Makes the environment files of the services, the same ones every time; returns their folder.
 
-    A database keeps the password that it was made with: files that are there are never changed.
+    A database keeps the password that it was made with, and so does its file.
 
     Raises:
         LauncherError: the secrets of the run directory are damaged.
     """
     folder = run_dir / "compose"
-    if (folder / "postgres.env").exists():
-        return folder
     known = Secrets.of(run_dir)
-    password = secrets.token_urlsafe(24)
+    password = _password(folder / "postgres.env") or secrets.token_urlsafe(24)
     database = f"postgres:{password}@postgres:5432/postgres"
     keys = {"launcher": {"secret": known.jwt_key}}
     files = {
@@ -51,21 +49,35 @@ def write_secrets(run_dir: Path) -> Path:
             "DAPR_API_TOKEN": known.dapr_api_token,
             "STEADFAST_DATABASE_URL": f"postgresql+asyncpg://{database}",
             "STEADFAST_DECISION_KEY": known.decision_key,
-            "STEADFAST_JWT_KEYS": json.dumps(keys, separators=(",", ":")),
-            "STEADFAST_WEBHOOK_SECRET": known.webhook_secret,
+            "STEADFAST_JWT_KEYS": _json(keys),
+            "STEADFAST_WEBHOOK_SECRETS": _json(
+                {source: [secret] for source, secret in known.webhook_secrets.items()}
+            ),
         },
         "daprd": {
             "DAPR_API_TOKEN": known.dapr_api_token,
             "STATE_CONNECTION_STRING": f"postgresql://{database}",
         },
-        "downstream": {"DOWNSTREAM_WEBHOOK_SECRET": known.webhook_secret},
-        # The last one: when it is there, all are.
+        "downstream": {
+            "DOWNSTREAM_WEBHOOK_SECRET": known.webhook_secret,
+            "DOWNSTREAM_WEBHOOK_SECRETS": _json(known.webhook_secrets),
+        },
         "postgres": {"POSTGRES_PASSWORD": password},
     }
     for name, variables in files.items():
         lines = "".join(f"{variable}={value}\n" for variable, value in variables.items())
         write_private(folder / f"{name}.env", lines)
     return folder
+
+
+def _password(file: Path) -> str:
+    text = file.read_text() if file.exists() else ""
+    return text.partition("POSTGRES_PASSWORD=")[2].strip()
+
+
+def _json(value: object) -> str:
+    # Nothing that an environment file could take for the end of the value.
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _works(command: list[str]) -> bool:

@@ -59,6 +59,7 @@ class Containers:
         try:
             fleet.supervise()
             names = ("data", "scheduler", "store")
+            made = make_secrets(self._target)
             self._plan = Plan(
                 options=self._options,
                 images=have,
@@ -67,10 +68,11 @@ class Containers:
                 volumes={name: fleet.volume(name) for name in names},
                 api_token=secrets.token_urlsafe(32),
                 webhook_secret=secrets.token_urlsafe(32),
+                webhook_secrets=fill(self._target.witness.secrets, made),
                 store_password=secrets.token_urlsafe(24),
                 sidecar_address=fleet.addresses["daprd"],
             )
-            self._placeholders = self._addresses()
+            self._placeholders = {**self._addresses(), **made}
             self._start(fleet, deadline)
         except BaseException:
             self.stop()
@@ -193,7 +195,6 @@ class Containers:
             "sidecar_http_port": str(LINKS["app-sidecar"][0]),
             "api_token": self._plan.api_token,
             "webhook_secret": self._plan.webhook_secret,
-            **make_secrets(self._target),
         }
         if self._options.store == "postgres":
             filled["postgres"] = self._plan.database("app-store")

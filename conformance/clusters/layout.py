@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from conformance.clusters import ClusterError, Options
 from conformance.clusters.tree import fresh_store_folder
-from conformance.placeholders import make_secrets
+from conformance.placeholders import fill, make_secrets
 from launcher import services
 from launcher.net import LOOPBACK, free_ports
 from launcher.postgres import Postgres, ensure_installed
@@ -166,7 +167,9 @@ class Layout:
         config = str((self._target.folder / self._target.witness.config).resolve())
         default = str(ROOT / "downstream" / "providers.toml")
         command = tuple(config if part == default else part for part in given.command)
-        return replace(given, command=command)
+        own = json.dumps(fill(self._target.witness.secrets, self.placeholders))
+        env = {**given.env, "DOWNSTREAM_WEBHOOK_SECRETS": own}
+        return replace(given, command=command, env=env)
 
     def _postgres(self, store: Postgres) -> Service:
         env = services.environment(self.settings)

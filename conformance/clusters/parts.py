@@ -5,6 +5,7 @@ Everybody listens where it always does: each has a network namespace of its own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -40,6 +41,7 @@ class Plan:
     volumes: Mapping[str, str]
     api_token: str
     webhook_secret: str
+    webhook_secrets: Mapping[str, str]
     store_password: str
     sidecar_address: str
 
@@ -147,7 +149,10 @@ class Plan:
             "witness",
             self.images.python,
             ("python3", "-m", "downstream", *arguments),
-            {"DOWNSTREAM_WEBHOOK_SECRET": self.webhook_secret},
+            {
+                "DOWNSTREAM_WEBHOOK_SECRET": self.webhook_secret,
+                "DOWNSTREAM_WEBHOOK_SECRETS": json.dumps(self.webhook_secrets),
+            },
             {**_ours("downstream"), str(target.folder): SOURCE},
             {WITNESS: self.published["witness"]},
             folder=OURS,

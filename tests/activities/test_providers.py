@@ -43,7 +43,7 @@ async def environment(folder: Path, **given: object) -> AsyncIterator[Env]:
     env = make_env(
         Settings.model_validate(
             {
-                "webhook_secret": "x" * 32,
+                "webhook_secrets": {},
                 "database_url": f"sqlite+aiosqlite:///{folder / 'app.db'}",
                 "downstream_url": NOBODY,
                 **given,
@@ -107,7 +107,7 @@ async def test_the_others_see_no_credential_of_a_provider(tmp_path: Path) -> Non
 )
 def test_a_provider_that_makes_no_sense_is_refused_at_the_start(providers: object) -> None:
     with pytest.raises(ValidationError, match="providers"):
-        Settings.model_validate({"webhook_secret": "x" * 32, "providers": providers})
+        Settings.model_validate({"webhook_secrets": {}, "providers": providers})
 
 
 def test_a_client_is_made_once() -> None:

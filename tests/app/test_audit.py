@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from activities.effect import Env
 from activities.providers import Providers
@@ -43,7 +42,7 @@ class Books:
 
     def audit(self) -> Audit:
         """As it is after a restart."""
-        settings = Settings(webhook_secret=SecretStr("s"), **self.changes)
+        settings = Settings(webhook_secrets={}, **self.changes)
         return Audit(
             Env(store=self.store, providers=Providers(lambda _: self.witness.client)), settings
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from downstream.delivery import Signer
+from downstream.delivery import Signer, Signers
 from tests.downstream.kit import SECRET, Heard, Witness, in_process, receiver, until
 
 
@@ -268,6 +268,14 @@ async def test_hand_made_callbacks(tmp_path: Path) -> None:
                     headers={"content-type": "application/json"},
                 )
                 assert bad.status_code == 422
+
+
+def test_each_source_signs_with_its_own_secret() -> None:
+    signers = Signers("default", {"carrier": "of-the-carrier"})
+    made = [signers.of(source).headers("e", 1, "{}") for source in ("carrier", "payment")]
+    expected = [Signer(secret).headers("e", 1, "{}") for secret in ("of-the-carrier", "default")]
+    assert made == expected
+    assert made[0] != made[1]
 
 
 def test_the_signature_of_the_specification() -> None:

@@ -138,7 +138,9 @@ def test_what_the_application_is_given(stack: Stack) -> None:
         "STEADFAST_PORT": str(settings.port),
         "STEADFAST_DATABASE_URL": f"sqlite+aiosqlite:///{settings.data_dir}/app.db",
         "STEADFAST_DOWNSTREAM_URL": stack.downstream_url,
-        "STEADFAST_WEBHOOK_SECRET": stack.secrets.webhook_secret,
+        "STEADFAST_WEBHOOK_SECRETS": json.dumps(
+            {source: [secret] for source, secret in stack.secrets.webhook_secrets.items()}
+        ),
     }
     assert {name: env.get(name) for name in expected} == expected
     assert env["NO_PROXY"].endswith("127.0.0.1,localhost")
@@ -151,13 +153,17 @@ def test_what_downstream_is_given(stack: Stack) -> None:
     assert flags["--data"] == str(stack.settings.data_dir / "downstream")
     assert flags["--config"].endswith("downstream/providers.toml")
     assert shown["env"]["DOWNSTREAM_WEBHOOK_SECRET"] == stack.secrets.webhook_secret
+    own = json.loads(shown["env"]["DOWNSTREAM_WEBHOOK_SECRETS"])
+    assert own == stack.secrets.webhook_secrets
+    assert len({stack.secrets.webhook_secret, *own.values()}) == 5
 
 
 def test_no_secret_is_on_a_command_line(stack: Stack) -> None:
     for name in EVERYTHING:
         line = Path(f"/proc/{stack.pid(name)}/cmdline").read_text()
         assert stack.secrets.dapr_api_token not in line
-        assert stack.secrets.webhook_secret not in line
+        for secret in (stack.secrets.webhook_secret, *stack.secrets.webhook_secrets.values()):
+            assert secret not in line
 
 
 def test_the_secrets_are_for_their_owner(stack: Stack) -> None:
