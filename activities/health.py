@@ -88,5 +88,7 @@ async def ask(env: Env, message: dict[str, Any]) -> None:
     untold = Untold.model_validate(message)
     reason = f"{untold.answer.result}: {untold.answer.reason or 'no reason given'}"
     kind: IncidentKind = "poison" if untold.answer.result == "parked" else "step_failed"
+    _, incident, _ = untold.key.rsplit("/", 2)
     async with env.store.transaction() as tx:
+        await monitors.untold(tx, untold.instance, int(incident))
         await interventions.ask_once(tx, untold.instance, untold.key, kind, reason)

@@ -37,6 +37,7 @@ Url = Annotated[
 # An activity lasts no longer than 30 s.
 CheckTimeout = Annotated[float, Field(gt=0, le=25, allow_inf_nan=False)]
 Interval = Annotated[float, Field(ge=0.05, le=365 * 86_400, allow_inf_nan=False)]
+Patience = Annotated[float, Field(ge=0, le=365 * 86_400, allow_inf_nan=False)]
 Threshold = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -50,11 +51,24 @@ class Checks(Message):
     critical_after: Threshold = Field(default=3, description="failures in a row")
 
 
+class Damping(Message):
+    """When a service flaps: more than so many incidents `within` so many seconds.
+
+    Nobody is told of each of them then, until `stable_after` seconds have passed without one.
+    `within=0`: it never flaps, and every warning and recovery is sent.
+    """
+
+    more_than: Annotated[int, Field(ge=1, le=100)] = 4
+    within: Patience = 24 * HOUR
+    stable_after: Patience = 6 * HOUR
+
+
 class Monitor(Checks):
     """What the workflow needs of a monitor; `generation` is the round that it believes is next."""
 
     id: str
     notify: str = "on-call"
+    damping: Damping = Field(default_factory=Damping)
     generation: int = 1
     retry: RetryRule = Field(default_factory=RetryRule)
 
@@ -113,7 +127,7 @@ class Alert(Message):
     """An alert that is due: of which incident, and what it says."""
 
     incident: int
-    what: Literal["warning", "critical", "recovery"]
+    what: Literal["flapping", "warning", "critical", "recovery", "stable"]
 
 
 class Round(Message):

@@ -10,16 +10,37 @@ from pydantic import Field
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.api.common import PartsOf, PathId, Word
+from app.api.common import PartsOf, PathId, Request_, Word
 from app.api.starts import IdempotencyKey, StartRequest, accept
 from app.api.views import moment
 from app.api.workflows import Limit, unknown
 from app.auth import Operator
 from app.errors import Problem
 from app.store import controls, monitors, records
-from workflows.health_monitor import HOUR, CheckTimeout, Control, Interval, Threshold, Url
+from workflows.health_monitor import (
+    HOUR,
+    CheckTimeout,
+    Control,
+    Interval,
+    Patience,
+    Threshold,
+    Url,
+)
 
 router = APIRouter(tags=["monitors"])
+
+WHATS = ("flapping", "warning", "critical", "recovery", "stable")
+
+
+class DampingRequest(Request_):
+    """A service flaps with `more_than` incidents `within` so many seconds (0: never).
+
+    Nobody is told of each of them then, until `stable_after` seconds without one have passed.
+    """
+
+    more_than: int = Field(default=4, ge=1, le=100)
+    within: Annotated[Patience, Field(strict=False)] = 24 * HOUR
+    stable_after: Annotated[Patience, Field(strict=False)] = 6 * HOUR
 
 
 class MonitorRequest(StartRequest):
@@ -31,6 +52,8 @@ class MonitorRequest(StartRequest):
     unhealthy_interval: Annotated[Interval, Field(strict=False)] = 5 * 60
     critical_after: Threshold = 3
     notify: Word = "on-call"
+    # None, and not the default: a start that names none is the same as before there was any.
+    damping: DampingRequest | None = None
 
 
 @router.post("/monitors", status_code=202, tags=["starts"])
@@ -74,6 +97,7 @@ async def get_monitor(parts: PartsOf, id: PathId) -> dict[str, Any]:
         "healthy": not known["failures"] if checked else None,
         "failures": known.get("failures", 0),
         "incident": known.get("incident", 0),
+        "flapping": known.get("flapping") is not None,
         "checks": known.get("generation", 0),
         "checked_at": moment(checked),
         "paused": known.get("paused", False),
@@ -99,7 +123,8 @@ async def list_incidents(
             "n": row["n"],
             "reason": row["reason"],
             **{at: moment(row[at]) for at in ("opened_at", "critical_at", "closed_at")},
-            "told": [what for what in ("warning", "critical", "recovery") if row[f"{what}_told"]],
+            "held": row["held"],
+            "told": [what for what in WHATS if row[f"{what}_told"]],
         }
         for row in rows[:limit]
     ]

@@ -2,20 +2,28 @@
 
 One row a monitor, one row an incident. Everything is compared and changed under the record's lock,
 so that of two runs of the same round one finds and the other is told.
+
+Somebody is told once of an incident's beginning (warning), of the failure that makes it critical,
+and of its end (recovery). A service that flaps would ring at every turn, and nobody would listen.
+So the first incident that is one too many (`Damping`) is told as flapping, instead of with a
+warning; its recovery, and warnings and recoveries of those that follow, are held back until the
+service was well for a while. Then one alert says that it is stable, and incidents are counted anew.
+What is critical is never held back, nor is the recovery of what somebody was told is critical. All
+of it is rows, so another run of the same round says the same, under the same keys.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, select, update
+from sqlalchemy import ColumnElement, RowMapping, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import controls, insert_once, records
 from app.store.schema import attempts, incidents, monitors
 from app.store.schema import records as record_table
-from workflows.health_monitor import Alert, Checks, Finding, Look, Round
+from workflows.health_monitor import Alert, Checks, Damping, Finding, Look, Round
 
 MOST = 10  # alerts that are sent in one round; the others are due in the next
 SHOWN = 1  # incidents before the newest whose attempts are kept for the timeline
@@ -41,14 +49,14 @@ async def compare(tx: AsyncConnection, finding: Finding) -> Round:
     state = dict(await _known(tx, id))
     if state["generation"] < generation:
         failures = 0 if finding.health.healthy else state["failures"] + 1
-        incident = await _follow(tx, record, state, finding, failures)
+        followed = await _follow(tx, record, state, finding, failures)
         state |= await _set(
             tx,
             id,
             generation=generation,
             failures=failures,
-            incident=incident,
             checked_at=records.now(),
+            **followed,
         )
         # It got somewhere: what the ladder had to do for it in earlier years is forgiven.
         await tx.execute(
@@ -62,13 +70,13 @@ async def compare(tx: AsyncConnection, finding: Finding) -> Round:
 
 async def told(tx: AsyncConnection, id: str, n: int, what: str) -> None:
     """Notes that an alert was sent."""
-    row = (incidents.c.monitor == id) & (incidents.c.n == n)
-    await tx.execute(update(incidents).where(row).values({f"{what}_told": True}))
-    closed = incidents.c.closed_at.is_not(None) & incidents.c.recovery_told
-    rest = incidents.c.warning_told & (
-        incidents.c.critical_at.is_(None) | incidents.c.critical_told
-    )
-    await tx.execute(update(incidents).where(row, closed, rest).values(done=True))
+    await tx.execute(update(incidents).where(_is(id, n)).values({f"{what}_told": True}))
+    await _settle(tx, id, n)
+
+
+async def untold(tx: AsyncConnection, id: str, n: int) -> None:
+    """Notes that an alert could not be sent: those of other incidents go first from now on."""
+    await tx.execute(update(incidents).where(_is(id, n)).values(untold_at=records.now()))
 
 
 async def get(tx: AsyncConnection, id: str) -> RowMapping | None:
@@ -140,39 +148,94 @@ async def _round(
 
 async def _follow(
     tx: AsyncConnection, record: RowMapping, state: dict[str, Any], finding: Finding, failures: int
-) -> int:
-    """Opens, raises or closes the incident of a monitor; returns the newest incident's number."""
+) -> dict[str, Any]:
+    """Opens, raises or closes the incident of a monitor; returns what its state becomes."""
     id, n, at = record["id"], state["incident"], records.now()
+    flapping = state["flapping"]
     if failures and not state["failures"]:
         n += 1
-        opened = {"monitor": id, "n": n, "opened_at": at, "reason": finding.health.reason}
+        began = flapping is None and await _flaps(tx, record, n, at)
+        flapping = n if began else flapping
         flags = dict.fromkeys(("warning_told", "critical_told", "recovery_told", "done"), False)
-        await insert_once(tx, incidents, {**opened, **flags})
+        opened = {"monitor": id, "n": n, "opened_at": at, "reason": finding.health.reason, **flags}
+        opened |= {"held": flapping is not None, "flapping": began}
+        await insert_once(tx, incidents, opened)
         await _prune(tx, id, n)
-    open_ = (incidents.c.monitor == id) & (incidents.c.n == n)
     if failures >= current(record, state).critical_after:
         first = incidents.c.critical_at.is_(None)
-        await tx.execute(update(incidents).where(open_, first).values(critical_at=at))
+        await tx.execute(update(incidents).where(_is(id, n), first).values(critical_at=at))
     if state["failures"] and not failures:
-        await tx.execute(update(incidents).where(open_).values(closed_at=at))
-    return int(n)
+        await tx.execute(update(incidents).where(_is(id, n)).values(closed_at=at))
+        await _settle(tx, id, n)
+    if flapping is not None and not failures and await _stable(tx, record, n, at):
+        over = {"stable_at": at, "done": False}
+        await tx.execute(update(incidents).where(_is(id, flapping)).values(over))
+        flapping = None
+    return {"incident": n, "flapping": flapping}
+
+
+def _damping(record: RowMapping) -> Damping:
+    # Monitors that were started before there was damping name none.
+    return Damping.model_validate(record["input"].get("damping", {}))
+
+
+async def _flaps(tx: AsyncConnection, record: RowMapping, n: int, at: datetime) -> bool:
+    """Whether incident `n` is one too many; those that were held back count no more."""
+    rule = _damping(record)
+    since = at - timedelta(seconds=rule.within)
+    query = select(func.count()).where(
+        incidents.c.monitor == record["id"],
+        incidents.c.n.between(n - rule.more_than, n - 1),
+        incidents.c.opened_at > since,
+        incidents.c.held.is_(False),
+    )
+    return (await tx.execute(query)).scalar_one() >= rule.more_than
+
+
+async def _stable(tx: AsyncConnection, record: RowMapping, n: int, at: datetime) -> bool:
+    """Whether a service that flapped has been well for long enough."""
+    closed = select(incidents.c.closed_at).where(_is(record["id"], n))
+    well_since: datetime = (await tx.execute(closed)).scalar_one()
+    return well_since + timedelta(seconds=_damping(record).stable_after) <= at
+
+
+def _is(id: str, n: int) -> ColumnElement[bool]:
+    return (incidents.c.monitor == id) & (incidents.c.n == n)
+
+
+def owed(row: RowMapping) -> list[str]:
+    """What is still to be said of an incident, in order."""
+    loud = not row["held"] or row["critical_at"] is not None
+    due = {
+        "flapping": row["flapping"],
+        "warning": not row["held"],
+        "critical": row["critical_at"] is not None,
+        "recovery": row["closed_at"] is not None and loud,
+        "stable": row["stable_at"] is not None,
+    }
+    return [what for what, it_is in due.items() if it_is and not row[f"{what}_told"]]
+
+
+async def _settle(tx: AsyncConnection, id: str, n: int) -> None:
+    """An incident is done once it is over and nothing is left to be said of it."""
+    row = (await tx.execute(select(incidents).where(_is(id, n)))).mappings().one_or_none()
+    if row is not None and row["closed_at"] is not None and not owed(row):
+        await tx.execute(update(incidents).where(_is(id, n)).values(done=True))
 
 
 async def _due(tx: AsyncConnection, id: str) -> list[Alert]:
     query = (
         select(incidents)
         .where(incidents.c.monitor == id, incidents.c.done.is_(False))
-        .order_by(incidents.c.n)
+        .order_by(incidents.c.untold_at.asc().nulls_first(), incidents.c.n)
         .limit(MOST)
     )
-    due = []
-    for row in (await tx.execute(query)).mappings():
-        if not row["warning_told"]:
-            due.append(Alert(incident=row["n"], what="warning"))
-        if row["critical_at"] and not row["critical_told"]:
-            due.append(Alert(incident=row["n"], what="critical"))
-        if row["closed_at"] and not row["recovery_told"]:
-            due.append(Alert(incident=row["n"], what="recovery"))
+    rows = (await tx.execute(query)).mappings()
+    due = [
+        Alert.model_validate({"incident": row["n"], "what": what})
+        for row in rows
+        for what in owed(row)
+    ]
     return due[:MOST]
 
 

@@ -214,6 +214,8 @@ monitors = Table(
     Column("paused", Boolean, nullable=False),
     Column("stopped", Boolean, nullable=False),
     Column("settings", JSON, nullable=False),
+    # The incident with which it began to flap, while it does.
+    Column("flapping", Integer),
 )
 
 # From the first failed check to the first good one; `done` once it is over and all alerts are sent.
@@ -230,6 +232,15 @@ incidents = Table(
     Column("critical_told", Boolean, nullable=False),
     Column("recovery_told", Boolean, nullable=False),
     Column("done", Boolean, nullable=False),
+    # The service flapped: its warning and recovery are held back. It began to with this one; and
+    # when that was over.
+    Column("held", Boolean, nullable=False, default=False),
+    Column("flapping", Boolean, nullable=False, default=False),
+    Column("flapping_told", Boolean, nullable=False, default=False),
+    Column("stable_at", Instant),
+    Column("stable_told", Boolean, nullable=False, default=False),
+    # When somebody could last not be told of it: it gives way to those that wait longer.
+    Column("untold_at", Instant),
     Index(None, "monitor", "done"),
 )
 

@@ -8,13 +8,23 @@ from typing import Any
 import pytest
 
 from app.store import Store, controls, monitors, records
-from workflows.health_monitor import Control, Finding, Health, Look, Monitor, Round
+from tests.app.people import later
+from workflows.health_monitor import (
+    Alert,
+    Control,
+    Damping,
+    Finding,
+    Health,
+    Look,
+    Monitor,
+    Round,
+)
 
 ID = "monitor-1"
 
 
-async def accept(store: Store) -> None:
-    made = Monitor(id=ID, url="http://service.test/").model_dump(mode="json")
+async def accept(store: Store, **changes: Any) -> None:
+    made = Monitor(id=ID, url="http://service.test/", **changes).model_dump(mode="json")
     async with store.transaction() as tx:
         await records.accept(
             tx, id=ID, kind="health_monitor", idempotency_key=None, request_hash="h", input=made
@@ -95,3 +105,94 @@ async def test_an_event_id_that_is_used_for_another_control_is_refused(store: St
     with pytest.raises(records.Conflict):
         async with store.transaction() as tx:
             await controls.keep(tx, ID, Control(event_id="e-1", action="stop"))
+
+
+async def script(store: Store, health: str, step: float, since: float = 0) -> list[str]:
+    """The alerts of checks `step` seconds apart, each found by two runs; + is a good one."""
+    said = []
+    async with store.reading() as tx:
+        state = await monitors.get(tx, ID)
+    first = state["generation"] if state else 0
+    for number, sign in enumerate(health, 1):
+        with later(seconds=since + step * number):
+            found = await compare(store, first + number, sign == "+")
+            again = await compare(store, first + number, sign != "+")
+            assert found.alerts == again.alerts
+            said += await tell(store, found)
+    return said
+
+
+HOUR = 3600.0
+QUIET = ["1/warning", "1/recovery", "2/warning", "2/recovery", "3/warning", "3/recovery"]
+
+
+async def test_a_service_that_flaps_is_told_once_and_once_when_it_is_stable(store: Store) -> None:
+    """Down at every second check for two days, then well: six alerts, and not ninety-six."""
+    await accept(store)
+    said = await script(store, "-+" * 48, HOUR / 2)
+    assert said == [*QUIET, "4/warning", "4/recovery", "5/flapping"]
+    async with store.reading() as tx:
+        state = await monitors.get(tx, ID)
+    assert state is not None
+    assert state["flapping"] == 5
+    said = await script(store, "+" * 10, HOUR, since=48 * HOUR)
+    assert said == ["5/stable"]
+    async with store.reading() as tx:
+        rows, state = await monitors.page(tx, ID, 0, 100), await monitors.get(tx, ID)
+    assert state is not None
+    assert state["flapping"] is None
+    assert (len(rows), all(row["done"] for row in rows)) == (48, True)
+
+
+async def test_what_was_held_back_counts_no_more_once_it_is_stable(store: Store) -> None:
+    await accept(store)
+    await script(store, "-+" * 10, HOUR / 2)
+    await script(store, "+" * 8, HOUR, since=10 * HOUR)
+    said = await script(store, "-+-+", HOUR / 2, since=18 * HOUR)
+    assert said == ["11/warning", "11/recovery", "12/warning", "12/recovery"]
+
+
+async def test_what_is_critical_is_never_held_back_nor_is_its_recovery(store: Store) -> None:
+    await accept(store)
+    said = await script(store, "-+" * 5 + "---+" * 2, HOUR / 4)
+    assert said[-5:] == ["5/flapping", "6/critical", "6/recovery", "7/critical", "7/recovery"]
+
+
+async def test_it_is_not_stable_while_it_is_down(store: Store) -> None:
+    await accept(store)
+    await script(store, "-+" * 5, HOUR / 4)
+    said = await script(store, "-" * 24 + "+++", HOUR, since=3 * HOUR)
+    assert said == ["6/critical", "6/recovery"]
+    assert await script(store, "++++", HOUR, since=30 * HOUR) == ["5/stable"]
+
+
+async def test_a_service_that_fails_once_a_day_does_not_flap(store: Store) -> None:
+    await accept(store)
+    said = await script(store, ("-" + "+" * 23) * 7, HOUR)
+    assert said == [f"{n}/{what}" for n in range(1, 8) for what in ("warning", "recovery")]
+
+
+async def test_a_monitor_that_asks_for_every_alert_gets_it(store: Store) -> None:
+    await accept(store, damping=Damping(within=0))
+    said = await script(store, "-+" * 12, 1)
+    assert said == [f"{n}/{what}" for n in range(1, 13) for what in ("warning", "recovery")]
+
+
+async def test_incidents_that_cannot_be_told_hide_no_later_one(store: Store) -> None:
+    """Twelve warnings that the notifier refuses for good; the thirteenth goes out."""
+    await accept(store, damping=Damping(within=0))
+    for generation in range(1, 25):
+        found = await compare(store, generation, generation % 2 == 0)
+        for alert in found.alerts:
+            async with store.transaction() as tx:
+                await monitors.untold(tx, ID, alert.incident)
+    found = await compare(store, 25, False)
+    assert found.alerts[0] == Alert(incident=13, what="warning")
+    # And those that were not told are tried again in turn, not always the same ten.
+    tried = set()
+    for generation in range(26, 30):
+        for alert in (await compare(store, generation, False)).alerts:
+            tried.add(alert.incident)
+            async with store.transaction() as tx:
+                await monitors.untold(tx, ID, alert.incident)
+    assert tried == set(range(1, 14))

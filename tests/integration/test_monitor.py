@@ -75,7 +75,8 @@ def service(stack: Stack) -> Iterator[Service]:
 
 def monitor(service: Service, id: str, **changes: Any) -> dict[str, Any]:
     quick = {"healthy_interval": 0.05, "unhealthy_interval": 0.05, "retry": {"cap": 1}}
-    return {"id": id, "url": service.url(id), **quick, **changes}
+    every = {"damping": {"within": 0}}  # else it would be told once that it flaps
+    return {"id": id, "url": service.url(id), **quick, **every, **changes}
 
 
 def scripted(id: str, generations: int) -> list[str]:

@@ -27,6 +27,7 @@ MONITOR: dict[str, Any] = {
     "critical_after": 3,
     "notify": "on-call",
     "retry": {"attempts": 2, "first": 0.05, "cap": 0.1},
+    "damping": {"within": 0},
 }
 
 

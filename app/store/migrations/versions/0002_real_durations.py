@@ -49,6 +49,15 @@ def upgrade() -> None:
     op.execute("UPDATE interventions SET alert_at = opened_at WHERE action IS NULL")
     # Nobody reads the answer to one that blocks nobody.
     op.execute("UPDATE interventions SET next_raise_at = NULL WHERE NOT blocking")
+    with op.batch_alter_table("monitors") as monitors:
+        monitors.add_column(sa.Column("flapping", sa.Integer(), nullable=True))
+    with op.batch_alter_table("incidents") as incidents:
+        for name in ("held", "flapping", "flapping_told", "stable_told"):
+            incidents.add_column(
+                sa.Column(name, sa.Boolean(), nullable=False, server_default=sa.false())
+            )
+        incidents.add_column(sa.Column("stable_at", Instant(), nullable=True))
+        incidents.add_column(sa.Column("untold_at", Instant(), nullable=True))
     with op.batch_alter_table("audit_trail") as trail:
         trail.add_column(sa.Column("note", sa.Text(), nullable=True))
         trail.create_index(op.f("ix_audit_trail_at"), ["at"])
