@@ -31,6 +31,7 @@ from app.api.common import Parts
 from app.audit import Audit
 from app.courier import Courier
 from app.engine import Engine
+from app.housekeeping import Housekeeping
 from app.limits import BodyLimit
 from app.reconcile import Reconciler
 from app.relay import Relay
@@ -83,6 +84,7 @@ def compose(
     courier = Courier(env, settings.courier_interval, settings.notices)
     reconciler = Reconciler(env, engine, settings, relay.poke)
     audited = Audit(env, settings)
+    tidy = Housekeeping(env.store, settings.keep).sweep
     app.state.parts = Parts(settings, env.store, relay, engine, watcher)
     return [
         watcher.run(worker_ready),
@@ -90,6 +92,7 @@ def compose(
         courier.run(),
         reconciler.run(holder),
         singleton.repeat(env.store, "audit", holder, settings.audit_interval, audited.sweep),
+        singleton.repeat(env.store, "housekeeping", holder, settings.housekeeping_interval, tidy),
     ]
 
 

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities import ACTIVITIES
 from activities.effect import DEADLINE
+from app.housekeeping import Keep
 from app.notices import Pace
 from app.security import key_of
 
@@ -106,6 +107,8 @@ class Settings(BaseSettings):
         default=10.0, gt=0, le=DEADLINE, description="for one call; the whole step has 30 s"
     )
     retention: float = 7 * 86_400.0
+    keep: Keep = Keep()
+    housekeeping_interval: float = Field(default=300.0, gt=0)
 
     @field_validator("webhook_secrets")
     @classmethod

@@ -168,6 +168,7 @@ processes = Table(
     Column("seen_at", Instant, nullable=False),
     Column("ended_at", Instant),
     Index(None, "replica", "started_at"),
+    Index(None, "seen_at"),
 )
 
 interventions = Table(
@@ -199,6 +200,7 @@ interventions = Table(
     Index(None, "key"),
     Index(None, "alert_at"),
     Index(None, "next_raise_at"),
+    Index(None, "answered_at"),
 )
 
 # What is known of a monitored service; `settings` are the updates since it was started.
@@ -242,6 +244,7 @@ incidents = Table(
     # When somebody could last not be told of it: it gives way to those that wait longer.
     Column("untold_at", Instant),
     Index(None, "monitor", "done"),
+    Index(None, "done", "closed_at"),
 )
 
 # Whoever holds a lease does the work that only one replica should do.

@@ -46,6 +46,7 @@ def upgrade() -> None:
         interventions.create_index(op.f("ix_interventions_key"), ["key"])
         interventions.create_index(op.f("ix_interventions_alert_at"), ["alert_at"])
         interventions.create_index(op.f("ix_interventions_next_raise_at"), ["next_raise_at"])
+        interventions.create_index(op.f("ix_interventions_answered_at"), ["answered_at"])
     op.execute("UPDATE interventions SET alert_at = opened_at WHERE action IS NULL")
     # Nobody reads the answer to one that blocks nobody.
     op.execute("UPDATE interventions SET next_raise_at = NULL WHERE NOT blocking")
@@ -58,6 +59,7 @@ def upgrade() -> None:
             )
         incidents.add_column(sa.Column("stable_at", Instant(), nullable=True))
         incidents.add_column(sa.Column("untold_at", Instant(), nullable=True))
+        incidents.create_index(op.f("ix_incidents_done_closed_at"), ["done", "closed_at"])
     with op.batch_alter_table("audit_trail") as trail:
         trail.add_column(sa.Column("note", sa.Text(), nullable=True))
         trail.create_index(op.f("ix_audit_trail_at"), ["at"])
@@ -72,6 +74,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_processes")),
     )
     op.create_index(op.f("ix_processes_replica_started_at"), "processes", ["replica", "started_at"])
+    op.create_index(op.f("ix_processes_seen_at"), "processes", ["seen_at"])
     op.create_table(
         "cursors",
         sa.Column("name", sa.String(length=50), nullable=False),
