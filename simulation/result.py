@@ -23,8 +23,10 @@ class Result:
 
     `effects` and `attempts` are the witness's ledger; `records` what `GET /workflows/ID` shows;
     `interventions` what `GET /interventions` shows; `answers` belong to the schedule's calls and
-    `fired` to its disturbances, by position. `settled`: every record has ended, or waits for a
-    person who does not come. `lasted` is virtual seconds.
+    `fired` to its disturbances, by position; `calls` are the activities of each engine instance
+    with their keys, in the order in which its turns asked for them. `counts` has what the engine
+    did, and how often each await point was reached. `settled`: every record has ended. `lasted` is
+    virtual seconds; `errors` are exceptions that nobody handled.
     """
 
     effects: list[dict[str, Any]] = field(default_factory=list)
@@ -33,6 +35,7 @@ class Result:
     interventions: list[dict[str, Any]] = field(default_factory=list)
     answers: list[Answered] = field(default_factory=list)
     fired: list[int] = field(default_factory=list)
+    calls: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)

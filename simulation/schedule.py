@@ -117,14 +117,15 @@ class Misdelivery(Value):
     """The engine's own faults of delivery (facts.md), on its nth work item of a kind from `at` on.
 
     - `twice`: the item is dispatched twice at the same time
-    - `lost`: never dispatched; a later wake-up of the instance brings it back
+    - `lost`: never dispatched, or, of a timer or an event, never delivered; a later wake-up of
+      the instance brings a lost turn back, and nothing else
     - `stale`: a turn is delivered again and its answer taken for the next one's: the instance
       stands still with a completion and nothing scheduled after it
     - `failed`: the history is damaged: the instance ends FAILED with NonDeterminismError
     """
 
     kind: Literal["misdelivery"] = "misdelivery"
-    item: Literal["turn", "activity"] = "turn"
+    item: Literal["turn", "activity", "timer", "event"] = "turn"
     fate: Literal["twice", "lost", "stale", "failed"]
     at: Seconds = 0
     nth: Count = 1

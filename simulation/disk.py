@@ -1,0 +1,352 @@
+"""The database of a simulation: real sqlite, through a driver that needs no thread.
+
+SQLAlchemy is handed connections of aiosqlite's shape whose every call is carried out at once, in
+the loop. Before each statement and around each commit the process may die or stop; then its
+transactions roll back, as the operating system would see to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import sqlite3
+import tempfile
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import NullPool
+
+from app.store import BUSY_TIMEOUT, Store, open_engine
+from simulation.loop import Loop, Process, current
+
+SHM = Path("/dev/shm")
+# What is written now and then although nothing happens.
+HOUSEKEEPING = frozenset({"leases", "cursors", "processes"})
+Reach = Callable[[str, str], Awaitable[None]]
+
+
+class Disk:
+    """One database file, the lock of its one writer, and everybody's connections."""
+
+    def __init__(self, loop: Loop, chance: Random, reach: Reach, folder: Path) -> None:
+        self.path = folder / "app.db"
+        self.away = False
+        self.closed = False
+        self.touched: Callable[[str], None] = lambda table: None
+        self.commits = 0
+        self._loop = loop
+        self._chance = chance
+        self._reach = reach
+        self._spare: list[sqlite3.Connection] = []
+        self._open: dict[Connection, None] = {}
+        self._writer: Connection | None = None
+        self._queue: deque[tuple[asyncio.Future[None], Connection]] = deque()
+        shutil.copyfile(template(), self.path)
+
+    def connect(self) -> Connection:
+        """A connection of the process that asks."""
+        self.check()
+        raw = self._spare.pop() if self._spare else _connect(self.path)
+        connection = Connection(self, raw, current.get())
+        self._open[connection] = None
+        return connection
+
+    def check(self) -> None:
+        """Raises: OperationalError, the store is away."""
+        if self.away or self.closed:
+            raise sqlite3.OperationalError("unable to open database file")
+
+    async def reach(self, point: str, statement: str = "") -> None:
+        """An await of whoever works with the store."""
+        if not self.closed:
+            await self._reach(point, statement)
+        self.check()
+
+    async def pause(self, longest: float) -> None:
+        """What a disk takes."""
+        if not self.closed:
+            await self._loop.delay(self._chance.random() * longest)
+
+    async def begin(self, connection: Connection) -> None:
+        """Waits for the one place of a writer, in order.
+
+        Raises:
+            OperationalError: somebody holds it for longer than the busy timeout.
+        """
+        if self._writer is not None:
+            turn = self._loop.create_future()
+            self._queue.append((turn, connection))
+            timer = self._loop.at(self._loop.time() + BUSY_TIMEOUT, _locked, turn)
+            try:
+                await turn
+            finally:
+                timer.cancel()
+                if turn.cancelled() and self._writer is connection:
+                    self.release(connection)
+            self.check()
+        self._writer = connection
+        connection.raw.execute("BEGIN IMMEDIATE")
+
+    def release(self, connection: Connection) -> None:
+        """Hands the place to the next one who is still there."""
+        if self._writer is connection:
+            self._writer = None
+            self.next()
+
+    def next(self) -> None:
+        """Lets the first of those in the queue write who can."""
+        if self._writer is not None:
+            return
+        for turn, connection in list(self._queue):
+            process = connection.process
+            if turn.done() or (process and process.dead):
+                self._queue.remove((turn, connection))
+            elif not (process and process.stopped):
+                self._queue.remove((turn, connection))
+                self._writer = connection
+                turn.set_result(None)
+                return
+
+    def abandon(self, process: Process) -> None:
+        """Rolls back what a dead process left open."""
+        for connection in [each for each in self._open if each.process is process]:
+            connection.drop()
+        self.next()
+
+    def lose(self) -> None:
+        """Rolls back everybody's open transactions: the store went away."""
+        for connection in list(self._open):
+            if connection.raw.in_transaction:
+                connection.raw.rollback()
+                connection.lost = True
+                self.release(connection)
+
+    def give_back(self, connection: Connection) -> None:
+        """Takes a connection that is needed no longer."""
+        if self._open.pop(connection, 0) is None:
+            self.release(connection)
+            self._spare.append(connection.raw)
+
+    def wrote(self, table: str) -> None:
+        """Somebody changed a row."""
+        if table not in HOUSEKEEPING:
+            self._loop.active()
+        self.touched(table)
+
+    def query(self, statement: str) -> list[Any]:
+        """Looks from outside at what is committed."""
+        raw = _connect(self.path)
+        try:
+            return raw.execute(statement).fetchall()
+        finally:
+            raw.close()
+
+    def close(self) -> None:
+        """Ends everything; what is tried afterwards fails."""
+        self.closed = True
+        for connection in list(self._open):
+            connection.drop()
+        for raw in self._spare:
+            raw.close()
+
+
+class Connection:
+    """A connection, with what SQLAlchemy's aiosqlite dialect asks of one."""
+
+    def __init__(self, disk: Disk, raw: sqlite3.Connection, process: Process | None) -> None:
+        self.raw = raw
+        self.disk = disk
+        self.process = process
+        self.lost = False
+        self._conn = self._connection = raw
+        self._tx = self
+
+    def put_nowait(self, work: Any) -> None:
+        """The dialect sets the isolation level by way of the driver's queue."""
+        done, function = work
+        done.set_result(function())
+
+    @property
+    def isolation_level(self) -> str | None:
+        """As sqlite3 has it."""
+        return self.raw.isolation_level
+
+    async def create_function(self, *args: Any, **options: Any) -> None:
+        """The dialect's own; it is there already."""
+
+    def cursor(self) -> Cursor:
+        """A cursor, at once."""
+        return Cursor(self)
+
+    async def execute(self, statement: str, parameters: Any = ()) -> None:
+        """A statement whose result nobody wants."""
+        await Cursor(self).execute(statement, parameters)
+
+    async def commit(self) -> None:
+        """Keeps what was written."""
+        if self.lost:
+            raise sqlite3.OperationalError("disk I/O error")
+        if not self.raw.in_transaction:
+            return
+        await self.disk.reach("commit")
+        await self.disk.pause(0.002)
+        self.disk.check()
+        self.raw.commit()
+        self.disk.commits += 1
+        self.disk.release(self)
+        await self.disk.reach("committed")
+
+    async def rollback(self) -> None:
+        """Forgets what was written."""
+        self.lost = False
+        if self.raw.in_transaction:
+            self.raw.rollback()
+        self.disk.release(self)
+
+    async def close(self) -> None:
+        """Gives the connection back."""
+        self.drop()
+
+    def stop(self) -> None:
+        """The same, by force."""
+        self.drop()
+
+    def drop(self) -> None:
+        """Gives it back as it is."""
+        if self.raw.in_transaction:
+            self.raw.rollback()
+        self.disk.give_back(self)
+
+
+class Cursor:
+    """A cursor, with what SQLAlchemy's aiosqlite dialect asks of one."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._raw = connection.raw.cursor()
+
+    async def __aenter__(self) -> Cursor:
+        return self
+
+    @property
+    def description(self) -> Any:
+        """As sqlite3 has it."""
+        return self._raw.description
+
+    @property
+    def rowcount(self) -> int:
+        """As sqlite3 has it."""
+        return self._raw.rowcount
+
+    @property
+    def lastrowid(self) -> int | None:
+        """As sqlite3 has it."""
+        return self._raw.lastrowid
+
+    async def execute(self, statement: str, parameters: Any = ()) -> None:
+        """Carries out a statement, after whatever may happen before it."""
+        connection, disk = self._connection, self._connection.disk
+        if connection.lost:
+            raise sqlite3.OperationalError("disk I/O error")
+        if statement.startswith("PRAGMA"):
+            self._raw.execute(statement)
+            return
+        if statement == "BEGIN IMMEDIATE":
+            await disk.reach("begin")
+            await disk.begin(connection)
+            return
+        await disk.reach("statement", statement)
+        self._raw.execute(statement, parameters)
+        table = _written(statement)
+        if table and self._raw.rowcount:
+            disk.wrote(table)
+
+    async def executemany(self, statement: str, parameters: Any) -> None:
+        """The same for many rows."""
+        await self._connection.disk.reach("statement", statement)
+        self._raw.executemany(statement, parameters)
+        table = _written(statement)
+        if table and self._raw.rowcount:
+            self._connection.disk.wrote(table)
+
+    async def fetchall(self) -> list[Any]:
+        """What was found."""
+        return self._raw.fetchall()
+
+    async def close(self) -> None:
+        """Needed no longer."""
+        self._raw.close()
+
+
+@cache
+def _written(statement: str) -> str | None:
+    found = re.match(r'\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+"?(\w+)', statement)
+    return found.group(1) if found else None
+
+
+def _locked(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_exception(sqlite3.OperationalError("database is locked"))
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
+
+
+_disk: ContextVar[Disk] = ContextVar("_disk")
+
+
+async def _creator(**_: Any) -> Connection:
+    return _disk.get().connect()
+
+
+@cache
+def engine() -> AsyncEngine:
+    """One for all replicas of all simulations: compiled statements are kept in it."""
+    return open_engine("sqlite+aiosqlite:///sim", async_creator=_creator, poolclass=NullPool)
+
+
+def use(disk: Disk) -> None:
+    """Makes it the database of whoever runs in this context."""
+    _disk.set(disk)
+
+
+def store() -> Store:
+    """The application's store, on the disk of the context that uses it."""
+    return Store("", engine())
+
+
+@cache
+def template() -> Path:
+    """An empty database of today's schema, made once in a process."""
+    from app.store.migrate import migrate
+
+    folder = tempfile.TemporaryDirectory(prefix="steadfast-", dir=room())
+    path = Path(folder.name) / "template.db"
+    _kept.append(folder)
+
+    async def make() -> None:
+        made = Store(f"sqlite+aiosqlite:///{path}")
+        await migrate(made)
+        await made.close()
+
+    asyncio.run(make())
+    raw = sqlite3.connect(path)
+    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    raw.close()
+    return path
+
+
+_kept: list[Any] = []
+
+
+def room() -> Path | None:
+    """Where files cost nothing, if there is such a place."""
+    return SHM if SHM.is_dir() else None
