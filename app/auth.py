@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import jwt
 from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.common import Parts, PartsOf
@@ -29,6 +30,14 @@ class Principal(BaseModel):
 
     subject: str = Field(min_length=1, max_length=100, pattern=r"^[\w.@+-]+$")
     roles: frozenset[Role]
+
+
+# Says in the API's description that a token is needed; `authenticate` is what looks at it.
+BEARER = Depends(HTTPBearer(auto_error=False, bearerFormat="JWT", description="see the README"))
+
+
+def _refused(name: str, title: str, detail: str | None = None) -> Problem:
+    return Problem(401, name, title, detail, {"WWW-Authenticate": "Bearer"})
 
 
 def mint(keys: dict[str, SigningKey], kid: str, audience: str, claims: dict[str, Any]) -> str:
@@ -58,7 +67,7 @@ def read(keys: dict[str, SigningKey], audience: str, token: str) -> dict[str, An
             options={"require": ["exp", "sub", "aud"]},
         )
     except (jwt.InvalidTokenError, KeyError, TypeError, ValueError) as error:
-        raise Problem(401, "bad-token", "Token refused", type(error).__name__) from error
+        raise _refused("bad-token", "Token refused", type(error).__name__) from error
     return claims
 
 
@@ -70,26 +79,29 @@ def authenticate(parts: Parts, request: Request) -> Principal:
     """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
-        raise Problem(401, "no-token", "A bearer token is needed")
+        raise _refused("no-token", "A bearer token is needed")
     claims = read(parts.settings.jwt_keys, AUDIENCE, token)
     try:
         return Principal(subject=claims["sub"], roles=frozenset(claims.get("roles", ())))
     except (ValueError, TypeError) as error:
-        raise Problem(401, "bad-token", "Token refused", "claims") from error
+        raise _refused("bad-token", "Token refused", "claims") from error
 
 
-def require(*roles: Role) -> Callable[[PartsOf, Request], Awaitable[Principal]]:
-    """A dependency: the caller, who must have one of these roles (any, without one named)."""
+def require(*roles: Role) -> Callable[[PartsOf, Request, Any], Awaitable[Principal]]:
+    """A dependency: the caller, who must have one of these roles."""
 
-    async def check(parts: PartsOf, request: Request) -> Principal:
+    async def check(parts: PartsOf, request: Request, _: Any = BEARER) -> Principal:
         principal = authenticate(parts, request)
-        if roles and not principal.roles.intersection(roles):
+        if not principal.roles.intersection(roles):
             raise Problem(403, "wrong-role", "Not allowed", f"needs {' or '.join(roles)}")
         return principal
 
     return check
 
 
+Requester = Annotated[Principal, Depends(require("requester", "operator"))]
+Reader = Annotated[Principal, Depends(require("requester", "approver", "director", "operator"))]
+Decider = Annotated[Principal, Depends(require("approver", "director", "operator"))]
 Operator = Annotated[Principal, Depends(require("operator"))]
 
 

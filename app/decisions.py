@@ -87,7 +87,8 @@ async def decide(tx: AsyncConnection, decision: Decision) -> Verdict:
             },
         )
         await inbox.claim_open(tx, decision.instance, EVENT, decision.event_id)
-    await audit_trail.write(
+    note = audit_trail.write if verdict == "accepted" else audit_trail.refuse
+    await note(
         tx,
         instance=decision.instance,
         who=decision.approver,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,12 +18,20 @@ TYPE = "https://steadfast.dev/problems/"
 class Problem(Exception):
     """An error that knows its status and its `type`."""
 
-    def __init__(self, status: int, name: str, title: str, detail: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        name: str,
+        title: str,
+        detail: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail or title)
         self.status = status
         self.name = name
         self.title = title
         self.detail = detail
+        self.headers = headers
 
 
 def document(
@@ -37,7 +46,9 @@ def document(
 
 async def _problem(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
-    return document(error.status, error.name, error.title, error.detail)
+    answer = document(error.status, error.name, error.title, error.detail)
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 async def _conflict(_: Request, error: Exception) -> JSONResponse:
@@ -58,7 +69,9 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 
 async def _http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return document(error.status_code, f"http-{error.status_code}", str(error.detail))
+    answer = document(error.status_code, f"http-{error.status_code}", str(error.detail))
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def _encodable(errors: list[dict[str, str]]) -> list[dict[str, str]]:

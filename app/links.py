@@ -43,8 +43,7 @@ def link_for(settings: Settings, record: RowMapping, person: str) -> str | None:
         "exp": int(expires.timestamp()) + 1,
     }
     token = mint(_keys(settings), "link", LINK_AUDIENCE, claims)
-    base = settings.public_url or f"http://{settings.host}:{settings.port}"
-    return f"{base}/approvals/{record['id']}/decide?token={token}"
+    return f"{settings.public_url.rstrip('/')}/approvals/{record['id']}/decide?token={token}"
 
 
 def open_link(settings: Settings, instance: str, token: str) -> Link:

@@ -47,12 +47,28 @@ class Provider(BaseModel):
 
 
 class ApprovalRules(BaseModel):
-    """The server's rules for approvals; amounts in minor units."""
+    """The server's rules for approvals; amounts in minor units.
 
-    automatic_below: int = 10_000
+    An amount decides, because it is what is executed. Only an action that these rules call free
+    of amounts may go by its priority; one that they always ask about goes by neither.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    automatic_below: int = Field(default=100_000, ge=0)
     automatic_priorities: tuple[str, ...] = ("low",)
+    amount_free: tuple[str, ...] = ()
+    always_asked: tuple[str, ...] = ()
     approvers: tuple[str, ...] = ("approver",)
     director: str = "director"
+
+    def automatic(self, action: str, amount: int | None, priority: str | None) -> bool:
+        """Whether an action is approved without a person."""
+        if action in self.always_asked:
+            return False
+        if action in self.amount_free:
+            return amount is None and priority in self.automatic_priorities
+        return amount is not None and amount < self.automatic_below
 
 
 class Settings(BaseSettings):
@@ -64,7 +80,11 @@ class Settings(BaseSettings):
     app_id: str = "steadfast"
     host: str = "127.0.0.1"
     port: int = 8000
-    public_url: str = Field(default="", description="where links lead; empty: host and port")
+    public_url: str = Field(
+        default="http://127.0.0.1:8000",
+        pattern=r"^https?://",
+        description="where links lead; the same on every replica, for it is in their letters",
+    )
     database_url: str = "sqlite+aiosqlite:///steadfast.db"
     downstream_url: str = "http://127.0.0.1:8100"
     providers: dict[str, Provider] = Field(

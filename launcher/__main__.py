@@ -25,7 +25,9 @@ def main() -> int:
     commands.add_parser("status", help="what runs now; fails when nothing does")
     runtime = commands.add_parser("runtime", help="find or build the binaries")
     runtime.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(TOOLS)}")
-    commands.add_parser("env", help="the application's environment, for its command line")
+    commands.add_parser(
+        "env", help="the application's environment for its command line, and a TOKEN"
+    )
     commands.add_parser("postgres", help="have a PostgreSQL server for the tests")
     given = parser.parse_args()
     logging.basicConfig(
@@ -79,6 +81,7 @@ def _env(settings: Settings) -> None:
     sidecar = services.sidecar_ports(settings)
     for name, value in services.app_environment(settings, secrets, settings.port, sidecar).items():
         print(f"export {name}={shlex.quote(value)}")
+    print(f"export TOKEN={services.token(secrets)}")
 
 
 def _status(settings: Settings) -> int:

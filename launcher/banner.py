@@ -6,7 +6,10 @@ import shlex
 import sys
 from pathlib import Path
 
+from launcher import services
 from launcher.stack import Stack
+
+AUTHORIZED = '-H "Authorization: Bearer $TOKEN"'
 
 
 def banner(stack: Stack) -> str:
@@ -18,7 +21,11 @@ def banner(stack: Stack) -> str:
   logs          {_short(stack.log_dir)}/
   processes     {_short(stack.settings.run_dir / "state.json")}
 
-In another terminal, in this folder. Start an order:
+In another terminal, in this folder. A token that is good for a day:
+
+TOKEN={services.token(stack.secrets)}
+
+Start an order:
 
 {start}
 
@@ -62,14 +69,16 @@ def _start(stack: Stack, order: str) -> str:
         "pickup_timeout": 259200,
     }
     return (
-        f"curl -sS -w '\\n' {stack.url}/orders -H 'Content-Type: application/json' \\\n"
+        f"curl -sS -w '\\n' {stack.url}/orders {AUTHORIZED} \\\n"
+        "  -H 'Content-Type: application/json' \\\n"
         f"  -d {shlex.quote(json.dumps(body))}"
     )
 
 
 def _watch(stack: Stack, order: str) -> str:
     return (
-        f"until curl -s -w '\\n' {stack.url}/workflows/{order} | grep ENDED; do sleep 1; done\n"
+        f"until curl -s -w '\\n' {AUTHORIZED} {stack.url}/workflows/{order} "
+        "| grep ENDED; do sleep 1; done\n"
         f"curl -sS -w '\\n' '{stack.downstream_url}/ledger?instance={order}'"
     )
 

@@ -4,9 +4,12 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import jwt
 
 from launcher.net import LOOPBACK, status
 from launcher.settings import ROOT, Secrets, Settings
@@ -213,6 +216,7 @@ def app_environment(
         "STEADFAST_APP_ID": settings.app_id,
         "STEADFAST_HOST": settings.host,
         "STEADFAST_PORT": str(port),
+        "STEADFAST_PUBLIC_URL": f"http://{reachable(settings.host)}:{settings.port}",
         "STEADFAST_DATABASE_URL": settings.database_url,
         "STEADFAST_DOWNSTREAM_URL": f"http://{LOOPBACK}:{settings.downstream_port}",
         "STEADFAST_WEBHOOK_SECRETS": json.dumps(
@@ -221,6 +225,17 @@ def app_environment(
         "STEADFAST_JWT_KEYS": json.dumps({"launcher": {"secret": secrets.jwt_key}}),
         "STEADFAST_DECISION_KEY": secrets.decision_key,
     }
+
+
+def token(secrets: Secrets, seconds: float = 86_400) -> str:
+    """A bearer token of the application for whoever tries it out here: every role, for a day."""
+    claims = {
+        "sub": "ada",
+        "roles": ["requester", "approver", "operator"],
+        "aud": "steadfast",
+        "exp": int(time.time() + seconds),
+    }
+    return jwt.encode(claims, secrets.jwt_key, "HS256", headers={"kid": "launcher"})
 
 
 def reachable(host: str) -> str:

@@ -13,8 +13,8 @@ from pydantic import Field
 from app.api.common import Id, Note, Parts, PartsOf, PathId, Phrase, Request_, Word
 from app.api.starts import IdempotencyKey, StartRequest, Timeout, accept
 from app.api.views import moment
-from app.api.workflows import unknown
-from app.auth import Principal, authenticate, require
+from app.api.workflows import Limit, unknown
+from app.auth import BEARER, Decider, Principal, Requester, authenticate
 from app.decisions import REASONS, Decision, Verdict, decide
 from app.errors import Problem
 from app.links import open_link
@@ -23,9 +23,16 @@ from workflows.approval import HOUR
 
 router = APIRouter(tags=["approvals"])
 
-Anybody = Annotated[Principal, Depends(require())]
-Reader = Annotated[Principal, Depends(require("approver", "director", "operator"))]
+RETRY_AFTER = "3600"  # seconds
 Token = Annotated[str, Query(max_length=2000)]
+
+AUTOMATIC = {
+    "who": "the server's rules",
+    "via": "rules",
+    "what": "approve",
+    "verdict": "automatic",
+    "event_id": None,
+}
 
 STATUS: dict[Verdict, int] = {"unknown": 404, "role": 403, "own": 403, "director": 403}
 
@@ -52,17 +59,13 @@ class DecisionRequest(Request_):
 @router.post("/approvals", status_code=202, tags=["starts"])
 async def start_approval(
     parts: PartsOf,
-    principal: Anybody,
+    principal: Requester,
     approval: ApprovalRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Asks for an approval, once. Below the server's limit it is given automatically."""
+    """Asks for an approval, once. What the server's rules let pass is approved automatically."""
     rules = parts.settings.approval
-    automatic = (
-        approval.amount < rules.automatic_below
-        if approval.amount is not None
-        else approval.priority in rules.automatic_priorities
-    )
+    automatic = rules.automatic(approval.action, approval.amount, approval.priority)
     # Fixed at acceptance: a change of the rules does not reach what is under way.
     fixed = {
         "requester": principal.subject,
@@ -70,19 +73,27 @@ async def start_approval(
         "approvers": list(rules.approvers),
         "director": rules.director,
     }
-    return await accept(parts, "approval", approval, idempotency_key, fixed=fixed)
+    trail = AUTOMATIC if automatic else None
+    return await accept(parts, "approval", approval, idempotency_key, fixed=fixed, trail=trail)
+
+
+async def _caller(parts: PartsOf, id: PathId, request: Request, _: Any = BEARER) -> Principal:
+    """Whoever decides; an attempt without a good token is in the trail too."""
+    try:
+        return authenticate(parts, request)
+    except Problem as problem:
+        await _refused(parts, id, "unauthenticated", "api", problem)
+        raise
 
 
 @router.post("/approvals/{id}/decision")
 async def post_decision(
-    parts: PartsOf, id: PathId, decision: DecisionRequest, request: Request
+    parts: PartsOf,
+    principal: Annotated[Principal, Depends(_caller)],
+    id: PathId,
+    decision: DecisionRequest,
 ) -> dict[str, Any]:
     """Decides, and says the truth about it: 200 it counts, 403 not yours, 409 too late."""
-    try:
-        principal = authenticate(parts, request)
-    except Problem as problem:
-        await _refused(parts, id, "unauthenticated", "api", problem)
-        raise
     made = Decision(
         instance=id,
         event_id=decision.event_id,
@@ -111,29 +122,46 @@ async def _decide(parts: Parts, decision: Decision) -> dict[str, Any]:
 
 
 async def _refused(parts: Parts, id: str, who: str, via: str, problem: Problem) -> None:
+    verdict = f"refused: {problem.name} {problem.detail or ''}"[:100]
+    row: dict[str, Any] = {
+        "who": who,
+        "via": via,
+        "what": "decide",
+        "verdict": verdict,
+        "event_id": None,
+    }
+    async with parts.store.reading() as tx:
+        if await records.get(tx, id) is None:
+            return
     async with parts.store.transaction() as tx:
-        if await records.get(tx, id) is not None:
-            verdict = f"refused: {problem.name} {problem.detail or ''}"[:100]
-            await audit_trail.write(
-                tx, instance=id, who=who, via=via, what="decide", verdict=verdict, event_id=None
-            )
+        kept = await audit_trail.refuse(tx, instance=id, **row)
+    if not kept:
+        headers = {"Retry-After": RETRY_AFTER}
+        raise Problem(429, "too-many-attempts", "Too many attempts", headers=headers)
 
 
 @router.get("/approvals/{id}/audit")
-async def get_audit(parts: PartsOf, id: PathId, _: Reader) -> dict[str, Any]:
-    """Every decision on an approval and every attempt at one, oldest first."""
+async def get_audit(
+    parts: PartsOf,
+    _: Decider,
+    id: PathId,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    limit: Limit = 50,
+) -> dict[str, Any]:
+    """Every decision on an approval, and attempts at one, oldest first; `next` is the cursor."""
     async with parts.store.reading() as tx:
         if await records.get(tx, id) is None:
             raise unknown(id)
-        rows = await audit_trail.of_instance(tx, id)
-    fields = ("who", "via", "what", "verdict", "event_id")
-    return {"items": [{"at": moment(row["at"]), **{f: row[f] for f in fields}} for row in rows]}
+        rows = await audit_trail.page(tx, id, after, limit + 1)
+    fields = ("who", "via", "what", "verdict", "event_id", "note")
+    items = [{"at": moment(row["at"]), **{f: row[f] for f in fields}} for row in rows[:limit]]
+    return {"items": items, "next": rows[limit - 1]["id"] if len(rows) > limit else None}
 
 
 @router.get("/approvals/{id}/decide", response_class=HTMLResponse)
 async def show_link(parts: PartsOf, id: PathId, token: Token) -> HTMLResponse:
     """Shows what a link would decide on; following a link decides nothing."""
-    link = await _open(parts, id, token)
+    link = open_link(parts.settings, id, token)
     async with parts.store.reading() as tx:
         record = await records.get(tx, id)
     if record is None:
@@ -156,7 +184,11 @@ async def follow_link(parts: PartsOf, id: PathId, request: Request) -> HTMLRespo
     """Decides with a link; a second time is refused."""
     body = (await request.body()).decode("utf-8", "replace")
     form = {name: values[-1] for name, values in parse_qs(body).items()}
-    link = await _open(parts, id, form.get("token", ""))
+    try:
+        link = open_link(parts.settings, id, form.get("token", ""))
+    except Problem as problem:
+        await _refused(parts, id, "unauthenticated", "link", problem)
+        raise
     if form.get("approved") not in ("yes", "no"):
         raise Problem(422, "invalid", "Not valid", "approved is yes or no")
     made = Decision(
@@ -169,14 +201,6 @@ async def follow_link(parts: PartsOf, id: PathId, request: Request) -> HTMLRespo
     )
     await _decide(parts, made)
     return _page(f"<h1>Thank you</h1><p>You {'approved' if made.approved else 'rejected'} it.</p>")
-
-
-async def _open(parts: Parts, id: str, token: str) -> Any:
-    try:
-        return open_link(parts.settings, id, token)
-    except Problem as problem:
-        await _refused(parts, id, "unauthenticated", "link", problem)
-        raise
 
 
 def _page(body: str) -> HTMLResponse:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from app.api.common import PartsOf, Phrase, Word
 from app.api.starts import IdempotencyKey, Retry, StartRequest, accept
+from app.auth import Requester
 
 router = APIRouter(tags=["starts"])
 
@@ -28,7 +29,10 @@ class DeploymentRequest(StartRequest):
 
 @router.post("/deployments", status_code=202)
 async def start_deployment(
-    parts: PartsOf, deployment: DeploymentRequest, idempotency_key: IdempotencyKey = None
+    parts: PartsOf,
+    _: Requester,
+    deployment: DeploymentRequest,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Starts a deployment, once: the same id and body always answer with the same one."""
     return await accept(parts, "model_deployment", deployment, idempotency_key)

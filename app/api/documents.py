@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from app.api.common import PartsOf, Phrase, Word
 from app.api.starts import IdempotencyKey, StartRequest, Timeout, accept
+from app.auth import Requester
 from workflows.document_signing import DAY
 
 router = APIRouter(tags=["starts"])
@@ -32,7 +33,10 @@ class DocumentRequest(StartRequest):
 
 @router.post("/documents", status_code=202)
 async def start_document(
-    parts: PartsOf, document: DocumentRequest, idempotency_key: IdempotencyKey = None
+    parts: PartsOf,
+    _: Requester,
+    document: DocumentRequest,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Sends a document, once: the same id and body always answer with the same one."""
     return await accept(parts, "document_signing", document, idempotency_key)

@@ -14,7 +14,7 @@ from app.api.common import PartsOf, PathId, Request_, Word
 from app.api.starts import IdempotencyKey, StartRequest, accept
 from app.api.views import moment
 from app.api.workflows import Limit, unknown
-from app.auth import Operator
+from app.auth import Operator, Reader
 from app.errors import Problem
 from app.store import controls, monitors, records
 from workflows.health_monitor import (
@@ -86,7 +86,7 @@ async def _monitor(tx: AsyncConnection, id: str) -> RowMapping:
 
 
 @router.get("/monitors/{id}")
-async def get_monitor(parts: PartsOf, id: PathId) -> dict[str, Any]:
+async def get_monitor(parts: PartsOf, _: Reader, id: PathId) -> dict[str, Any]:
     """What a monitor knows of its service; `healthy` is null before the first check."""
     async with parts.store.reading() as tx:
         record, state = await _monitor(tx, id), await monitors.get(tx, id)
@@ -110,6 +110,7 @@ async def get_monitor(parts: PartsOf, id: PathId) -> dict[str, Any]:
 @router.get("/monitors/{id}/incidents")
 async def list_incidents(
     parts: PartsOf,
+    _: Reader,
     id: PathId,
     after: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
     limit: Limit = 50,

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from app.api.common import PartsOf, Phrase, Request_, Word
 from app.api.starts import IdempotencyKey, StartRequest, Timeout, accept
+from app.auth import Requester
 from workflows.order_fulfilment import DAY
 
 router = APIRouter(tags=["starts"])
@@ -51,7 +52,10 @@ class OrderRequest(StartRequest):
 
 @router.post("/orders", status_code=202)
 async def start_order(
-    parts: PartsOf, order: OrderRequest, idempotency_key: IdempotencyKey = None
+    parts: PartsOf,
+    _: Requester,
+    order: OrderRequest,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Starts an order, once: the same id and body always answer with the same order."""
     return await accept(parts, "order_fulfilment", order, idempotency_key)

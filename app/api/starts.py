@@ -10,7 +10,7 @@ from pydantic import Field
 
 from app.api.common import Id, Parts, Phrase, Request_
 from app.api.views import view
-from app.store import records
+from app.store import audit_trail, records
 
 IdempotencyKey = Annotated[Phrase | None, Header()]
 
@@ -39,10 +39,12 @@ async def accept(
     start: StartRequest,
     idempotency_key: str | None,
     fixed: dict[str, Any] | None = None,
+    trail: dict[str, Any] | None = None,
 ) -> Response:
     """Keeps a start and pokes the relay; 202 with the resource, whatever state it is in.
 
     `fixed` is what the server adds at acceptance; who asks belongs to the identity of the start.
+    `trail` is what is noted of it in the audit trail, once.
 
     Raises:
         Conflict: the id or the key belongs to another request.
@@ -58,5 +60,7 @@ async def accept(
             request_hash=records.content_hash([content, requester] if requester else content),
             input={**content, **(fixed or {})},
         )
+        if trail:
+            await audit_trail.once(tx, instance=record["id"], **trail)
     parts.relay.poke()
     return JSONResponse(view(record), 202, {"Location": f"/workflows/{record['id']}"})

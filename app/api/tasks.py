@@ -7,6 +7,7 @@ from pydantic import Field
 
 from app.api.common import PartsOf, Phrase, Word
 from app.api.starts import IdempotencyKey, StartRequest, accept
+from app.auth import Requester
 
 router = APIRouter(tags=["starts"])
 
@@ -21,7 +22,10 @@ class TaskRequest(StartRequest):
 
 @router.post("/tasks", status_code=202)
 async def start_task(
-    parts: PartsOf, task: TaskRequest, idempotency_key: IdempotencyKey = None
+    parts: PartsOf,
+    _: Requester,
+    task: TaskRequest,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Starts a task, once: the same id and body always answer with the same task."""
     return await accept(parts, "task_processing", task, idempotency_key)

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from app.api.common import ID_PATTERN, PartsOf, PathId
 from app.api.views import view
+from app.auth import Reader
 from app.errors import Problem
 from app.store import attempts, interventions, records
 from app.store.schema import inbox
@@ -30,6 +31,7 @@ def unknown(id: str) -> Problem:
 @router.get("/workflows")
 async def list_workflows(
     parts: PartsOf,
+    _: Reader,
     kind: Annotated[str | None, Query(max_length=50)] = None,
     status: Status | None = None,
     after: Cursor = None,
@@ -47,7 +49,7 @@ async def list_workflows(
 
 
 @router.get("/workflows/{id}")
-async def get_workflow(parts: PartsOf, id: PathId) -> dict[str, Any]:
+async def get_workflow(parts: PartsOf, _: Reader, id: PathId) -> dict[str, Any]:
     """One instance: status, step, what it waits for, attempts, last error, timeline."""
     async with parts.store.reading() as tx:
         record = await records.get(tx, id)

@@ -1,12 +1,21 @@
-"""Every decision and every attempt at one, the refused ones too; rows are only ever added."""
+"""Every decision and every attempt at one, the refused ones too; rows are only ever added.
+
+Refusals are bounded: of each instance the first are kept, and the last of them opens an
+intervention, so that whoever tries for ever fills nobody's disk and is noticed.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import RowMapping, insert, select
+from typing import Any
+
+from sqlalchemy import RowMapping, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import records
+from app.store import interventions, records
 from app.store.schema import audit_trail
+
+REFUSALS = 50  # of one instance that are kept
+KEPT = ("accepted", "automatic")  # verdicts that are no refusals
 
 
 async def write(
@@ -32,7 +41,35 @@ async def write(
     await tx.execute(insert(audit_trail).values(row))
 
 
-async def of_instance(tx: AsyncConnection, instance: str) -> list[RowMapping]:
-    """The trail of an instance, oldest first."""
-    query = select(audit_trail).where(audit_trail.c.instance == instance).order_by(audit_trail.c.id)
+async def refuse(tx: AsyncConnection, *, instance: str, verdict: str, **row: Any) -> bool:
+    """Adds the row of a refusal; `False` when there are too many already, and nothing was added."""
+    refused = audit_trail.c.verdict.not_in(KEPT)
+    query = select(func.count()).where(audit_trail.c.instance == instance, refused)
+    past = (await tx.execute(query)).scalar_one()
+    if past >= REFUSALS:
+        return False
+    await write(tx, instance=instance, verdict=verdict, **row)
+    if past + 1 == REFUSALS:
+        reason = f"{REFUSALS} attempts at a decision were refused; more leave no trace"
+        await interventions.ask_once(tx, instance, f"{instance}/decisions", "forged", reason)
+    return True
+
+
+async def once(tx: AsyncConnection, *, instance: str, via: str, **row: Any) -> None:
+    """Adds a row unless the instance has one that came the same way."""
+    query = select(audit_trail.c.id).where(
+        audit_trail.c.instance == instance, audit_trail.c.via == via
+    )
+    if (await tx.execute(query.limit(1))).first() is None:
+        await write(tx, instance=instance, via=via, **row)
+
+
+async def page(tx: AsyncConnection, instance: str, after: int, limit: int) -> list[RowMapping]:
+    """The trail of an instance, oldest first, from behind the row with this number."""
+    query = (
+        select(audit_trail)
+        .where(audit_trail.c.instance == instance, audit_trail.c.id > after)
+        .order_by(audit_trail.c.id)
+        .limit(limit)
+    )
     return list((await tx.execute(query)).mappings())

@@ -22,7 +22,8 @@ from conformance.clusters.compose import command
 from conformance.clusters.docker import ensure_running
 from conformance.clusters.leftovers import OWNER, ourselves, sweep
 from launcher.net import free_ports, wait_until
-from launcher.settings import ROOT
+from launcher.services import token
+from launcher.settings import ROOT, Secrets
 from tests.support.shop import FULFILLED
 from tests.support.shop import order as an_order
 
@@ -39,6 +40,12 @@ class Compose:
     url: str
     env: dict[str, str]
     client: docker.DockerClient
+
+    @property
+    def token(self) -> dict[str, str]:
+        """As somebody makes one who has only the folder."""
+        made = token(Secrets.of(self.folder / ".run"))
+        return {"Authorization": f"Bearer {made}"}
 
     def run(self, *arguments: str, timeout: float = UP) -> str:
         return _run([*command(), *arguments], self.folder, self.env, timeout)
@@ -58,7 +65,9 @@ class Compose:
 
     def start(self) -> str:
         order = f"order-{uuid.uuid4().hex[:10]}"
-        answer = httpx.post(f"{self.url}/orders", json=an_order(order), timeout=30)
+        answer = httpx.post(
+            f"{self.url}/orders", json=an_order(order), headers=self.token, timeout=30
+        )
         assert answer.status_code == 202, answer.text
         return order
 
@@ -67,7 +76,9 @@ class Compose:
 
         def unmet() -> str | None:
             try:
-                seen = httpx.get(f"{self.url}/workflows/{order}", timeout=10).json()
+                seen = httpx.get(
+                    f"{self.url}/workflows/{order}", headers=self.token, timeout=10
+                ).json()
             except httpx.TransportError as error:
                 return str(error)
             return None if seen["outcome"] == "FULFILLED" else f"{order} is {seen}"

@@ -213,20 +213,30 @@ def _ours() -> list[Any]:
     return [each for each in found if each.labels[OWNER].startswith(mine)]
 
 
+def _operator(cluster: Containers) -> dict[str, str]:
+    return {"Authorization": f"Bearer {cluster.values['operator']}"}
+
+
 def _start(cluster: Containers) -> str:
     order = f"order-{uuid.uuid4().hex[:10]}"
-    answer = httpx.post(f"{cluster.app}/orders", json={**ORDER, "id": order}, timeout=30)
+    answer = httpx.post(
+        f"{cluster.app}/orders", json={**ORDER, "id": order}, headers=_operator(cluster), timeout=30
+    )
     assert answer.status_code == 202, answer.text
     return order
 
 
 def _outcome(cluster: Containers, order: str) -> str | None:
     def ended() -> str | None:
-        seen = httpx.get(f"{cluster.app}/workflows/{order}", timeout=10).json()
+        seen = httpx.get(
+            f"{cluster.app}/workflows/{order}", headers=_operator(cluster), timeout=10
+        ).json()
         return None if seen["status"] == "ENDED" else f"{order} is {seen}"
 
     wait_until(ended, 90)
-    seen = httpx.get(f"{cluster.app}/workflows/{order}", timeout=10).json()
+    seen = httpx.get(
+        f"{cluster.app}/workflows/{order}", headers=_operator(cluster), timeout=10
+    ).json()
     outcome: str | None = seen["outcome"]
     return outcome
 
@@ -264,9 +274,8 @@ def _reaches(cluster: Containers, url: str) -> bool:
 
 
 def _can_read_orders(cluster: Containers) -> bool:
-    operator = {"Authorization": f"Bearer {cluster.values['operator']}"}
     try:
-        answer = httpx.get(f"{cluster.app}/workflows", headers=operator, timeout=10)
+        answer = httpx.get(f"{cluster.app}/workflows", headers=_operator(cluster), timeout=10)
     except httpx.TransportError:
         return False
     return answer.status_code == 200

@@ -27,7 +27,7 @@ from tests.support.tokens import token
 @pytest.fixture
 def office(stack: Stack, shop: Shop) -> Shop:
     """What the requester sees."""
-    return Shop(shop.url, shop.downstream_url).authorize(token(stack, "r-1"))
+    return Shop(shop.url, shop.downstream_url).authorize(token(stack, "r-1", "requester"))
 
 
 def as_(shop: Shop, stack: Stack, who: str, *roles: str) -> Shop:
@@ -44,7 +44,8 @@ def decide(shop: Shop, id: str, approved: bool = True, **changes: Any) -> httpx.
 
 
 def trail(shop: Shop, id: str) -> list[str]:
-    items = shop.http.get(f"{shop.url}/approvals/{id}/audit").json()["items"]
+    url = f"{shop.url}/approvals/{id}/audit?limit=200"
+    items = shop.http.get(url).json()["items"]
     return [f"{item['via']} {item['who']}: {item['verdict']}" for item in items]
 
 

@@ -134,7 +134,7 @@ def test_a_zombie_that_wakes_after_the_compensation_charges_nobody(
         until(lambda: stopped(pid), 20, "the worker is paused before its charge")
         assert shop.ledger(id)["attempts"] == []
         second = stack.spawn_app("app-3", command=APP)
-        other = Shop(second.url, shop.downstream_url)
+        other = Shop(second.url, shop.downstream_url, shop.http)
         assert other.ended(id, 60) == "REFUSED"
         effects = ["payment.charge", "payment.refund", "notifier.send"]
         assert shop.effects(id) == effects

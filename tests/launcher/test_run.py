@@ -58,7 +58,9 @@ def test_what_is_printed_works_when_it_is_pasted(
     running: subprocess.Popen[bytes], env: dict[str, str], tmp_path: Path
 ) -> None:
     app = json.loads((tmp_path / "state.json").read_bytes())["app"]["pid"]
-    script = "\n".join(re.findall(r"^(?:curl|  -d|until|kill) .*$", output(tmp_path), re.M))
+    script = "\n".join(
+        re.findall(r"^(?:TOKEN=|(?:curl|  -[Hd]|until|kill) ).*$", output(tmp_path), re.M)
+    )
     done = subprocess.run(
         ["bash", "-e"], input=script, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60
     )

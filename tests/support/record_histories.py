@@ -66,7 +66,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings.ephemeral(Path(folder))
         with Stack(settings) as stack:
-            shop = Shop(stack.url, stack.downstream_url).authorize(token(stack, "r-1"))
+            shop = Shop(stack.url, stack.downstream_url).authorize(token(stack, "r-1", "requester"))
             script(shop)
             for name, path, changes, seen in PATHS:
                 body = order(name, **changes) if path == "/orders" else {"id": name, **changes}
