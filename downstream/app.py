@@ -65,6 +65,7 @@ def create_app(
     app.include_router(health.routes())
     app.include_router(control.ledger_routes(store))
     app.include_router(control.register_routes(store, providers))
+    app.include_router(control.counter_routes(store, providers))
     # Last, because its paths match almost everything.
     app.include_router(desk.routes(Desk(providers, store, script, gate, courier)))
     app.include_router(inquiries.routes(Inquiries(providers, store, script)))

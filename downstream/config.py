@@ -30,6 +30,7 @@ SETTLED = "settled"
 # Paths of the witness's own interface, which a service of the same name would hide.
 RESERVED = {
     "callbacks",
+    "counters",
     "docs",
     "due",
     "health",
@@ -103,6 +104,29 @@ class Register(Declared):
     value: str
 
 
+class Counter(Declared):
+    """Something that is counted: pieces in stock, somebody's minutes, money of a customer.
+
+    `limits` is how much there is in all, by name; of what is not named there, any amount. Who
+    asks for more than is left is refused, with the reason in `refuse`.
+    """
+
+    limits: dict[Text, Annotated[int, Field(ge=0)]] = {}
+    refuse: Reason = "none_left"
+
+
+class Take(Declared):
+    """What an operation takes from a counter, and its undo gives back.
+
+    `name` and `amount` are paths in the body; both go through the same list, if through any.
+    Without an `amount` it is one.
+    """
+
+    counter: Word
+    name: str
+    amount: str | None = None
+
+
 class Rule(Declared):
     """What happens to requests whose body meets every condition in `when`."""
 
@@ -136,6 +160,7 @@ class Operation(Declared):
     fields: dict[str, FieldType] = {}
     # Under its own name it would hide a method of the class.
     sets: Register | None = Field(default=None, alias="register")
+    takes: tuple[Take, ...] = ()
     settlement: Settlement | None = None
     rules: tuple[Rule, ...] = ()
 
@@ -143,6 +168,8 @@ class Operation(Declared):
     def _consistent(self) -> Self:
         for path in self.fields:
             check_path(path)
+        for take in self.takes:
+            self._check_take(take)
         needed = (self.sets.name, self.sets.value) if self.sets else ()
         for name in needed:
             if not name.isidentifier() or self.fields.get(name) != "string":
@@ -154,6 +181,23 @@ class Operation(Declared):
             if len(set(types)) < len(types):
                 raise ValueError(f"an event type occurs twice: {', '.join(types)}")
         return self
+
+    def _check_take(self, take: Take) -> None:
+        if self.fields.get(take.name) != "string":
+            raise ValueError(f"{take.name} is counted, and so it must be a field, a string")
+        if take.amount is None:
+            return
+        if self.fields.get(take.amount) != "positive":
+            raise ValueError(f"{take.amount} is an amount, and so it must be a field, positive")
+        if take.amount.rpartition("[]")[0] != take.name.rpartition("[]")[0]:
+            raise ValueError(f"{take.name} and {take.amount} are not in one list")
+
+    @property
+    def part_field(self) -> str | None:
+        """The field with which an undo may say how much it gives back; `None`: all or nothing."""
+        names = {take.amount for take in self.takes}
+        name = names.pop() if len(names) == 1 else None
+        return name if name and name.isidentifier() else None
 
     def rule_for(self, body: dict[str, Any]) -> Rule:
         """The first rule that the body meets, or one that just applies."""
@@ -172,9 +216,14 @@ class Providers(Declared):
     """All declared operations by name, for example `payment.charge`."""
 
     operations: dict[OperationName, Operation]
+    counters: dict[Word, Counter] = {}
 
     @model_validator(mode="after")
     def _linked(self) -> Self:
+        for each in self.operations.values():
+            for take in each.takes:
+                if take.counter not in self.counters:
+                    raise ValueError(f"there is no counter {take.counter}")
         undos = [each.undo for each in self.operations.values() if each.undo]
         if len(set(undos)) < len(undos):
             raise ValueError("an operation is named as the undo of two others")
@@ -182,10 +231,10 @@ class Providers(Declared):
             undo = self.operations.get(name, Operation())
             if undo.undo == name:
                 continue
-            later = undo.settlement or any(rule.pending or rule.events for rule in undo.rules)
-            if undo.undo or undo.sets or later:
+            later = any(rule.events for rule in undo.rules)
+            if undo.undo or undo.sets or undo.takes or later:
                 raise ValueError(
-                    f"{name} is an undo: it has no undo, register, settlement or events itself"
+                    f"{name} is an undo: it has no undo, register, counter or events itself"
                 )
         for name in (*self.operations, *undos):
             if name.split(".")[0] in RESERVED:

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import Discriminator, Field, JsonValue, StringConstraints, Tag
 
-from downstream.config import Declared, Providers, Seconds, Text, Word
+from downstream.config import Counter, Declared, Providers, Seconds, Text, Word
 from downstream.delivery import Courier
 from downstream.events import new_callback
+from downstream.facts import Limit
 from downstream.gate import Gate
 from downstream.problems import Problem
 from downstream.requests import find_operation
@@ -172,5 +173,47 @@ def register_routes(store: Store, providers: Providers) -> APIRouter:
         values = store.registers.values(operation)
         await store.settled()
         return values
+
+    return router
+
+
+class NewLimit(Declared):
+    """How much there is in all; without a limit, any amount."""
+
+    limit: Annotated[int, Field(ge=0)] | None
+
+
+def counter_routes(store: Store, providers: Providers) -> APIRouter:
+    """`/counters`: what was taken and given back, and how much there is."""
+    router = APIRouter(prefix="/counters", tags=["ledger"])
+    Sums = dict[str, dict[str, int | None]]
+
+    def find_counter(name: str) -> Counter:
+        if name not in providers.counters:
+            raise Problem(404, "no-counter", f"there is no counter {name}")
+        return providers.counters[name]
+
+    @router.get("")
+    async def everything() -> dict[str, Sums]:
+        """Every counter: by name, what is held, was taken and returned, and the limit."""
+        sums = {
+            name: store.counters.view(name, declared)
+            for name, declared in providers.counters.items()
+        }
+        await store.settled()
+        return sums
+
+    @router.get("/{counter}")
+    async def one(counter: str) -> Sums:
+        """One counter."""
+        sums = store.counters.view(counter, find_counter(counter))
+        await store.settled()
+        return sums
+
+    @router.put("/{counter}/{name:path}", status_code=204)
+    async def limit(counter: str, name: str, new: NewLimit) -> None:
+        """Sets how much there is of something, whatever is declared; what is out stays out."""
+        find_counter(counter)
+        await store.commit(Limit(counter=counter, name=name, limit=new.limit))
 
     return router

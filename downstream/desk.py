@@ -1,6 +1,8 @@
 """Where requests for operations arrive, and are served as badly as the script wants."""
 
 import asyncio
+import math
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -13,18 +15,28 @@ from downstream.delivery import Courier
 from downstream.facts import Attempt, Plan
 from downstream.gate import Gate
 from downstream.problems import Problem
-from downstream.provider import Answer, Decision, Provider
+from downstream.provider import CONFLICT, Answer, Decision, Provider
 from downstream.requests import Ask, find_operation, read_ask, read_body, read_key
 from downstream.responses import LostResponse, departure, scripted
 from downstream.script import Rule, Script, Then
 from downstream.store import Store
 
 NOTHING = Then.model_construct()
-# Why there is no answer, by what the request came to.
-UNANSWERED = {
-    "conflict": "this key was used before with another body",
-    "invalid": "what it undoes is an undo itself",
-}
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A request under way whose key is locked; it takes until `until` at least."""
+
+    fingerprint: str
+    until: float
+
+    @property
+    def problem(self) -> Problem:
+        """The answer to whoever comes meanwhile: draft-ietf-httpapi-idempotency-key-header."""
+        wait = max(1, math.ceil(self.until - time.monotonic()))
+        detail = "the first request with this key is still under way"
+        return Problem(409, "in-progress", detail, {"Retry-After": str(wait)})
 
 
 @dataclass
@@ -56,12 +68,14 @@ class Desk:
         self._gate = gate
         self._courier = courier
         self._arrivals = store.arrivals()
+        self._under_way: dict[tuple[str, str], _Work] = {}
 
     async def perform(self, operation: str, request: Request) -> Response:
         """Serves a do or an undo.
 
         Raises:
-            Problem: 404 unknown operation, 400 or 413 malformed, 422 a field missing or wrong.
+            Problem: 404 unknown operation, 400 or 413 malformed, 422 a field missing or wrong, or
+                a key with another body; 409 the key is locked by a request under way.
         """
         declared = find_operation(self._providers, operation)
         visit = _Visit(operation)
@@ -74,11 +88,27 @@ class Desk:
                 visit.instance = body["instance"]
             is_undo = self._providers.is_undo(operation, body)
             ask = read_ask(operation, declared, is_undo=is_undo, key=visit.key, body=body)
+            self._require_free(ask)
         except Problem as problem:
             await self._store.commit(self._attempt(visit, problem.word))
             raise
         visit.rule = self._script.take(ask, visit.ordinal)
-        return await self._serve(ask, visit, request)
+        if not visit.then.locks:
+            return await self._serve(ask, visit, request)
+        name = (operation, visit.key)
+        self._under_way[name] = _Work(ask.fingerprint, time.monotonic() + visit.then.delay)
+        try:
+            return await self._serve(ask, visit, request)
+        finally:
+            del self._under_way[name]
+
+    def _require_free(self, ask: Ask) -> None:
+        work = self._under_way.get((ask.operation, ask.key))
+        if work is None:
+            return
+        if work.fingerprint != ask.fingerprint:
+            raise Problem(422, "conflict", CONFLICT)
+        raise work.problem
 
     async def _serve(self, ask: Ask, visit: _Visit, request: Request) -> Response:
         then = visit.then
@@ -150,7 +180,7 @@ async def _finish(decision: Decision, then: Then, request: Request) -> Response:
     if then.commit_then_status is not None:
         return scripted(then.commit_then_status, then)
     if decision.answer is None:
-        problem = Problem(decision.status, decision.result, UNANSWERED[decision.result])
+        problem = Problem(decision.status, decision.result, decision.why)
         return problem.response()
     headers = {"Idempotent-Replayed": "true"} if decision.result == "replayed" else {}
     body = decision.answer.model_dump_json()

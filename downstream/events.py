@@ -12,6 +12,7 @@ from downstream.config import SETTLED, Event, Operation, Rule
 from downstream.facts import AnyFact, Callback, Deed, Plan
 from downstream.script import CallbackChange
 from downstream.store import Store
+from downstream.undoing import give_back
 
 UNCHANGED = CallbackChange()
 # Receivers bound the length of an event id; a longer reference is hashed for it.
@@ -78,9 +79,8 @@ def happen(store: Store, plan: Plan) -> tuple[AnyFact, ...]:
     now = datetime.now(UTC)
     facts: list[AnyFact] = [over]
     if plan.settles:
-        deed = deed.model_copy(update={"state": plan.settles, "reason": plan.reason})
-    if plan.settles == "applied":
-        facts.extend(store.carried_out(deed, now))
+        deed, others = _settled(store, deed, plan, now)
+        facts.extend(others)
     if plan.ends_undo and deed.state == "applied":
         deed = deed.model_copy(update={"too_late_after": plan.type})
     facts.append(deed)
@@ -98,6 +98,17 @@ def happen(store: Store, plan: Plan) -> tuple[AnyFact, ...]:
             )
         )
     return tuple(facts)
+
+
+def _settled(
+    store: Store, deed: Deed, plan: Plan, now: datetime
+) -> tuple[Deed, tuple[AnyFact, ...]]:
+    if plan.settles == "applied" and deed.target is not None:
+        return give_back(store, deed, store.deeds[deed.target], now)
+    deed = deed.model_copy(update={"state": plan.settles, "reason": plan.reason})
+    if plan.settles == "applied":
+        return deed, tuple(store.carried_out(deed, now))
+    return deed, tuple(store.counters.let_go(deed.n))
 
 
 def new_callback(

@@ -28,10 +28,10 @@ class Attempt(Fact):
     """One request that reached an operation, whatever came of it.
 
     `result` is what the provider did: an answer's word, or `replayed`, `conflict`, `invalid`,
-    `malformed`, `scripted-<status>`, `hung`, `abandoned`. `answer` is the answer that it gave or
-    would have given. `response` is what became of the response: `sent`, `held`, `lost`, `never`,
-    `scripted-<status>`. `ordinal` counts the attempts of the key from 1, `rule` is the scripted
-    rule that the attempt met.
+    `in-progress`, `malformed`, `scripted-<status>`, `hung`, `abandoned`. `answer` is the answer
+    that it gave or would have given. `response` is what became of the response: `sent`, `held`,
+    `lost`, `never`, `scripted-<status>`. `ordinal` counts the attempts of the key from 1, `rule` is
+    the scripted rule that the attempt met.
     """
 
     fact: Literal["attempt"] = "attempt"
@@ -70,13 +70,24 @@ class Setting(BaseModel):
     value: str
 
 
+class Part(BaseModel):
+    """How much an undo gives back, by the field that says so; all of it, without an amount."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    field: str
+    amount: int | None = None
+
+
 class Deed(Fact):
     """What the provider remembers of a request, under its key.
 
-    A do has an effect standing exactly while its state is `applied`. `closed_by` is the key of
-    the undo that closed it, `too_late_after` the event since which it can't be undone. After
-    `forgotten_at` the same request is a new one, of the next `generation`. An undo says what it
-    `undoes`. What has a `heartbeat` shows it while pending, and none after `silent_at`.
+    A do has an effect standing exactly while its state is `applied`; what was undone in part goes
+    on standing. `closed_by` is the key of the undo that closed it, `too_late_after` the event since
+    which it can't be undone. After `forgotten_at` the same request is a new one, of the next
+    `generation`. An undo says what it `undoes`; where something stood, `target` is the number of
+    that deed, and `part` how much of it is meant. What has a `heartbeat` shows it while pending,
+    and none after `silent_at`.
     """
 
     fact: Literal["deed"] = "deed"
@@ -96,10 +107,17 @@ class Deed(Fact):
     closed_by: str | None = None
     too_late_after: str | None = None
     undoes: str | None = None
+    target: int | None = None
+    part: Part | None = None
     heartbeat: bool = False
     silent_at: Instant | None = None
     sets: Setting | None = None
     detail: dict[str, Any]
+
+    @property
+    def issued_id(self) -> str:
+        """The provider's own id for it, if it gives it one."""
+        return f"{self.operation.split('.')[0]}-{self.n:06}"
 
 
 class Holding(Fact):
@@ -115,6 +133,30 @@ class Holding(Fact):
     value: str
     before: int | None
     over: bool = False
+
+
+class Taking(Fact):
+    """So much of `name` that the deed `deed` has taken from a counter; `returned` is part of it.
+
+    It is only `held` while the deed is pending, and `free` where it came to nothing.
+    """
+
+    fact: Literal["taking"] = "taking"
+    deed: int
+    counter: str
+    name: str
+    amount: int
+    state: Literal["held", "taken", "free"]
+    returned: int = 0
+
+
+class Limit(Fact):
+    """How much there is of `name` in all, whatever is declared; without a limit, any amount."""
+
+    fact: Literal["limit"] = "limit"
+    counter: str
+    name: str
+    limit: int | None
 
 
 class Plan(Fact):
@@ -147,6 +189,7 @@ class Callback(Fact):
 
 
 AnyFact = Annotated[
-    Attempt | Effect | Deed | Holding | Plan | Callback, Field(discriminator="fact")
+    Attempt | Effect | Deed | Holding | Taking | Limit | Plan | Callback,
+    Field(discriminator="fact"),
 ]
 TRANSACTION: TypeAdapter[list[AnyFact]] = TypeAdapter(list[AnyFact])

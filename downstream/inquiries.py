@@ -85,9 +85,8 @@ class Inquiries:
         find_operation(self._providers, operation)
         if fault := await self._fault(Inquiry(operation), request):
             return fault
-        deeds = self._store.by_operation(operation, after)
         # One more than is shown, to know whether there is one.
-        found = list(islice((d for d in deeds if since is None or d.at >= since), limit + 1))
+        found = list(islice(self._store.by_operation(operation, after, since), limit + 1))
         shown = found[:limit]
         more = len(found) > limit
         items = [_item(deed) for deed in shown]

@@ -8,11 +8,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from downstream.config import Operation, Pending, Providers, Rule
+from downstream.counters import Place, wanted
 from downstream.events import course_of, plans
-from downstream.facts import AnyFact, Deed, Result, Setting
+from downstream.facts import AnyFact, Deed, Part, Result, Setting
 from downstream.requests import Ask
 from downstream.script import Then
 from downstream.store import Store
+from downstream.undoing import TOO_MUCH, give_back
+
+CONFLICT = "this key was used before with another body"
 
 STATUS: Mapping[Result, int] = {
     "applied": 200,
@@ -40,7 +44,8 @@ class Decision:
     """What a request came to: `result` in the ledger's words, and the facts to be committed.
 
     There is no answer to a key that was used before with another body, nor to what would undo an
-    undo. `shaped` says whether the script had a part in the decision.
+    undo or give back no amount; `why` says so. `shaped` says whether the script had a part in the
+    decision.
     """
 
     result: str
@@ -48,6 +53,7 @@ class Decision:
     status: int
     facts: tuple[AnyFact, ...] = ()
     shaped: bool = False
+    why: str = ""
 
 
 def answer_of(deed: Deed) -> Answer:
@@ -92,7 +98,7 @@ class Provider:
             return Decision("undone", answer, STATUS["undone"])
         if known and now < known.forgotten_at:
             if known.fingerprint != ask.fingerprint:
-                return Decision("conflict", None, 422)
+                return Decision("conflict", None, 422, why=CONFLICT)
             return Decision("replayed", answer_of(known), status_of(known))
         declared = self._providers.find(ask.operation) or Operation()
         ttl = declared.key_ttl if then.key_ttl is None else then.key_ttl
@@ -112,33 +118,44 @@ class Provider:
         )
         if ask.undoes is None:
             deed = deed.model_copy(update={"sets": _setting(declared, ask)})
-            return self._do(deed, declared, declared.rule_for(ask.body), then)
-        # The rules of an operation that is its own undo are about the do.
-        rule = Rule() if declared.undo == ask.operation else declared.rule_for(ask.body)
-        return self._undo(deed, ask.undoes, rule, then)
+            takes = wanted(declared.takes, ask.body)
+            return self._do(deed, declared, declared.rule_for(ask.body), then, takes)
+        # What is declared of an operation that is its own undo is about the do.
+        own = declared.undo == ask.operation
+        declared = Operation() if own else declared
+        return self._undo(deed, ask.undoes, declared, declared.rule_for(ask.body), then)
 
-    def _do(self, deed: Deed, declared: Operation, rule: Rule, then: Then) -> Decision:
+    def _do(
+        self, deed: Deed, declared: Operation, rule: Rule, then: Then, takes: Mapping[Place, int]
+    ) -> Decision:
         scripted = any((then.refuse, then.pending, then.key_ttl is not None))
         if then.pending:
             rule = rule.model_copy(update={"refuse": None, "pending": then.pending})
         if then.refuse or rule.refuse:
             return _refused(deed, rule, then, shaped=scripted)
+        counters = self._store.counters
+        if short := counters.short_of(takes, self._providers.counters):
+            return _refused(deed, Rule(refuse=short), then, shaped=scripted)
         course = course_of(declared, rule)
         scripted = scripted or any(step.event.type in then.callbacks for step in course)
-        deed = deed.model_copy(update={"provider_id": _provider_id(deed)})
+        deed = deed.model_copy(update={"provider_id": deed.issued_id})
+        later = plans(deed, course, then.callbacks)
         if rule.pending:
             deed = _under_way(deed, rule.pending)
-            return _decision(deed, *plans(deed, course, then.callbacks), shaped=scripted)
+            return _decision(deed, *counters.opened(deed.n, takes, "held"), *later, shaped=scripted)
         facts = self._store.carried_out(deed, deed.at)
-        return _decision(deed, *facts, *plans(deed, course, then.callbacks), shaped=scripted)
+        taken = counters.opened(deed.n, takes, "taken")
+        return _decision(deed, *facts, *taken, *later, shaped=scripted)
 
-    def _undo(self, deed: Deed, undoes: str, rule: Rule, then: Then) -> Decision:
+    def _undo(
+        self, deed: Deed, undoes: str, declared: Operation, rule: Rule, then: Then
+    ) -> Decision:
         operation = self._providers.undone_by(deed.operation)
         assert operation is not None, "only a request for an undo says what it undoes"
         target = self._store.by_key(operation, undoes)
         if target and target.undoes is not None:
             # Only where an operation is its own undo do both have their keys in one place.
-            return Decision("invalid", None, 422)
+            return Decision("invalid", None, 422, why="what it undoes is an undo itself")
         scripted = any((then.refuse, then.key_ttl is not None))
         if then.refuse or rule.refuse:
             return _refused(deed, rule, then, shaped=scripted)
@@ -150,30 +167,37 @@ class Provider:
                 update={"result": "too_late", "reason": reason or "scripted"}
             )
             return Decision("too_late", answer, STATUS["too_late"], shaped=then.too_late)
-        if target is None:
-            target = _never_seen(deed, operation, undoes)
-        closed = target.model_copy(update={"state": "undone", "closed_by": deed.key})
         if standing is None:
-            deed = deed.model_copy(update={"state": "closed"})
-            return _decision(deed, closed, shaped=scripted)
-        return self._take_back(deed, standing, closed, shaped=scripted)
+            return self._close(deed, target or _never_seen(deed, operation, undoes), scripted)
+        field = (self._providers.find(operation) or Operation()).part_field
+        amount = deed.detail.get(field) if field else None
+        if amount is not None and (type(amount) is not int or amount <= 0):
+            return Decision("invalid", None, 422, why=f"{field} is not an integer above zero")
+        rest = self._store.counters.rest(standing.n)
+        if amount is not None and rest is not None and amount > rest:
+            return _refused(deed, Rule(refuse=TOO_MUCH), then, shaped=scripted)
+        part = Part(field=field, amount=amount) if field else None
+        deed = deed.model_copy(update={"target": standing.n, "part": part})
+        if pending := then.pending or rule.pending:
+            scripted = scripted or then.pending is not None
+            return self._promise(deed, standing, declared, pending, shaped=scripted)
+        undo, facts = give_back(self._store, deed, standing, deed.at)
+        return _decision(undo, *facts, shaped=scripted)
 
-    def _take_back(self, deed: Deed, standing: Deed, closed: Deed, *, shaped: bool) -> Decision:
-        facts: list[AnyFact] = [closed]
-        if standing.sets:
-            registers = self._store.registers
-            given_back = registers.given_back_by(standing)
-            if given_back is None:
-                # What was set since belongs to somebody else.
-                deed = deed.model_copy(update={"state": "closed", "reason": "superseded"})
-                return _decision(deed, closed, shaped=shaped)
-            restored = {"restored": registers.value_before(given_back)}
-            deed = deed.model_copy(update={"detail": deed.detail | restored})
-            facts.append(given_back)
-        deed = deed.model_copy(update={"provider_id": _provider_id(deed)})
-        undo = deed.model_copy(update={"detail": standing.detail | deed.detail})
-        effect = self._store.new_effect(undo, deed.at, undoes=standing.key)
-        return _decision(deed, *facts, effect, shaped=shaped)
+    def _close(self, deed: Deed, target: Deed, shaped: bool) -> Decision:
+        """Nothing stands; but nothing shall, from now on."""
+        closed = target.model_copy(update={"state": "undone", "closed_by": deed.key})
+        deed = deed.model_copy(update={"state": "closed"})
+        return _decision(deed, closed, *self._store.counters.let_go(target.n), shaped=shaped)
+
+    def _promise(
+        self, deed: Deed, standing: Deed, declared: Operation, pending: Pending, *, shaped: bool
+    ) -> Decision:
+        """An undo that is settled later: it stands until then, and the key is closed already."""
+        deed = _under_way(deed, pending).model_copy(update={"provider_id": deed.issued_id})
+        later = plans(deed, course_of(declared, Rule(pending=pending)), {})
+        closed = standing.model_copy(update={"closed_by": deed.key})
+        return _decision(deed, closed, *later, shaped=shaped)
 
 
 def _decision(deed: Deed, *facts: AnyFact, shaped: bool) -> Decision:
@@ -206,7 +230,3 @@ def _never_seen(undo: Deed, operation: str, key: str) -> Deed:
     """What an undo closes that comes before its do; the do's reference can only be guessed."""
     names = {"operation": operation, "key": key, "reference": key}
     return undo.model_copy(update={**names, "n": undo.n + 1, "undoes": None, "detail": {}})
-
-
-def _provider_id(deed: Deed) -> str:
-    return f"{deed.operation.split('.')[0]}-{deed.n:06}"

@@ -17,6 +17,10 @@ Stage = Literal["before", "after"]
 ErrorStatus = Annotated[int, Field(ge=400, le=599)]
 
 
+# What a rule does besides, and never alone.
+MODIFIERS = {"on_disconnect", "locks", "retry_after"}
+
+
 class CallbackChange(Declared):
     """What becomes of one callback of a do.
 
@@ -37,6 +41,7 @@ class Then(Declared):
 
     A `delay` goes on when the client has left. A held request whose client leaves is dropped,
     unless `on_disconnect` lets it `proceed` once it is released: a message still in the network.
+    One that `locks` is being worked on meanwhile: its key answers 409 `in-progress` to the others.
     `status` and `hang` end the request before anything is done, `drop`, `commit_then_status` and
     `commit_then_hang` after it was committed. A look-up or a listing can meet `delay`, `status`
     and `hang` only.
@@ -45,6 +50,7 @@ class Then(Declared):
     delay: Seconds = 0
     hold: Literal["before", "after", "both"] | None = None
     on_disconnect: Literal["drop", "proceed"] = "drop"
+    locks: bool = False
     status: ErrorStatus | None = None
     retry_after: Annotated[int, Field(ge=0)] | None = None
     hang: bool = False
@@ -62,7 +68,7 @@ class Then(Declared):
         undone = [self.status is not None, self.hang]
         lost = [self.drop, self.commit_then_status is not None, self.commit_then_hang]
         outcomes = [self.refuse is not None, self.pending is not None, self.too_late]
-        if not self.model_dump(exclude_defaults=True, exclude={"on_disconnect", "retry_after"}):
+        if not self.model_dump(exclude_defaults=True, exclude=MODIFIERS):
             raise ValueError("no behaviour is given")
         if sum(undone + lost) > 1:
             raise ValueError("a request ends in one way: more than one is given")
@@ -74,6 +80,8 @@ class Then(Declared):
             raise ValueError("retry_after needs a status or commit_then_status")
         if self.on_disconnect == "proceed" and self.hold not in ("before", "both"):
             raise ValueError("on_disconnect is about a request that is held before its effect")
+        if self.locks and not (self.delay or self.hold or self.hang):
+            raise ValueError("locks is about a request that takes its time")
         return self
 
     @property
@@ -156,8 +164,6 @@ class NewRule(Declared):
             if declared is None:
                 return f"{self.match.operation} is not a declared operation"
             target = providers.undone_by(self.match.operation)
-            if self.then.pending and target not in (None, self.match.operation):
-                return f"{self.match.operation} is an undo, and an undo is never pending"
             if self.then.too_late and target is None:
                 return f"{self.match.operation} is not an undo: only an undo can be too late"
             known = {self.match.operation: declared}
@@ -189,7 +195,8 @@ class Rule:
     def let_go(self) -> None:
         """Ends its holding; what else it does stays."""
         if self.then and self.then.hold:
-            rest = self.then.model_dump(exclude={"hold", "on_disconnect"}, exclude_defaults=True)
+            gone = {"hold", "on_disconnect"} if self.then.delay else {"hold", *MODIFIERS}
+            rest = self.then.model_dump(exclude=gone, exclude_defaults=True)
             self.then = Then(**rest) if rest else None
 
     def view(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 All of it is kept in memory, some KiB for a request: a new run wants a new directory.
 """
 
-from bisect import bisect
+from bisect import bisect, bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Iterator
 from datetime import datetime
@@ -12,7 +12,19 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from downstream.facts import TRANSACTION, AnyFact, Attempt, Callback, Deed, Effect, Holding, Plan
+from downstream.counters import Counters
+from downstream.facts import (
+    TRANSACTION,
+    AnyFact,
+    Attempt,
+    Callback,
+    Deed,
+    Effect,
+    Holding,
+    Limit,
+    Plan,
+    Taking,
+)
 from downstream.journal import Journal, JournalError
 from downstream.registers import Registers
 
@@ -31,9 +43,13 @@ class Store:
         self.callbacks: dict[int, Callback] = {}
         self.plans: dict[tuple[int, str], Plan] = {}
         self.registers = Registers()
+        self.counters = Counters()
         self._by_key: dict[tuple[str, str], int] = {}
         self._by_reference: dict[tuple[str, str], int] = {}
-        self._by_operation: defaultdict[str, list[int]] = defaultdict(list)
+        # Numbers, and times that never go back, whatever the clock does.
+        self._by_operation: defaultdict[str, tuple[list[int], list[datetime]]] = defaultdict(
+            lambda: ([], [])
+        )
         self._by_instance: defaultdict[str, tuple[list[int], list[int]]] = defaultdict(
             lambda: ([], [])
         )
@@ -80,10 +96,13 @@ class Store:
         n = self._by_reference.get((operation, reference))
         return None if n is None else self.deeds[n]
 
-    def by_operation(self, operation: str, after: int = 0) -> Iterator[Deed]:
-        """The deeds of an operation, oldest first, from the first one behind number `after`."""
-        numbers = self._by_operation.get(operation, [])
-        return (self.deeds[n] for n in islice(numbers, bisect(numbers, after), None))
+    def by_operation(
+        self, operation: str, after: int = 0, since: datetime | None = None
+    ) -> Iterator[Deed]:
+        """The deeds of an operation, oldest first, behind number `after` and not before `since`."""
+        numbers, times = self._by_operation.get(operation, ([], []))
+        begin = max(bisect(numbers, after), bisect_left(times, since) if since else 0)
+        return (self.deeds[n] for n in islice(numbers, begin, None))
 
     def ledger(self, instance: str | None) -> tuple[Iterator[Attempt], Iterator[Effect]]:
         """Attempts and effects, in order, of one instance or of all."""
@@ -113,11 +132,12 @@ class Store:
             detail=deed.detail,
         )
 
-    def carried_out(self, deed: Deed, at: datetime) -> Iterator[Effect | Holding]:
-        """What becomes true when a do takes effect; not committed yet."""
+    def carried_out(self, deed: Deed, at: datetime) -> Iterator[Effect | Holding | Taking]:
+        """What becomes true when a do takes effect, now or later; not committed yet."""
         yield self.new_effect(deed, at)
         if holding := self.registers.taken_by(deed):
             yield holding
+        yield from self.counters.settled(deed.n)
 
     def _learn(self, facts: list[AnyFact]) -> None:
         for fact in facts:
@@ -134,10 +154,14 @@ class Store:
                     if fact.n not in self.deeds:
                         self._by_key[fact.operation, fact.key] = fact.n
                         self._by_reference[fact.operation, fact.reference] = fact.n
-                        self._by_operation[fact.operation].append(fact.n)
+                        numbers, times = self._by_operation[fact.operation]
+                        numbers.append(fact.n)
+                        times.append(max(fact.at, times[-1]) if times else fact.at)
                     self.deeds[fact.n] = fact
                 case Holding():
                     self.registers.learn(fact)
+                case Taking() | Limit():
+                    self.counters.learn(fact)
                 case Plan(over=False):
                     self.plans[fact.deed, fact.type] = fact
                 case Plan():

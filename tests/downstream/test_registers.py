@@ -67,7 +67,7 @@ async def test_only_what_is_applied_sets_a_register(witness: Witness) -> None:
     assert await witness.authorize("dep-1", "v1") == "refused"
     await witness.restore("dep-2")
     assert await witness.authorize("dep-2", "v2") == "undone"
-    await witness.script({"pending": {"settle": "applied", "after": 0.1}})
+    await witness.script({"pending": {"settle": "applied", "after": 0.1}}, times=1)
     assert await witness.authorize("dep-3", "v3") == "pending"
     assert await witness.registers() == {}
 

@@ -125,7 +125,7 @@ async def test_a_list_is_added_whole_or_not_at_all(witness: Witness) -> None:
         ({"times": 0, "then": {"drop": True}}, "times"),
         ({"then": {"callbacks": {"carrier.picked": {}}}}, "no such callback: carrier.picked"),
         ({"match": {"operation": "payment.charge"}, "then": {"too_late": True}}, "not an undo"),
-        ({"match": {"operation": "payment.refund"}, "then": {"pending": {}}}, "never pending"),
+        ({"then": {"status": 503, "locks": True}}, "takes its time"),
         ({"match": {"method": "GET"}, "then": {"drop": True}}, "an inquiry cannot meet drop"),
         (
             {"match": {"method": "GET"}, "attempts": [1], "then": {"status": 503}},
