@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import insert_once, records
@@ -161,7 +161,7 @@ async def consumed(
     await tx.execute(
         update(inbox)
         .where(_is(instance, name, event_id))
-        .values(consumed_by=by, consumed_at=records.now())
+        .values(consumed_by=by, consumed_at=records.now(), next_raise_at=None)
     )
 
 
@@ -179,11 +179,6 @@ async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
     Each is due again after a growing pause, so a doorbell that the engine lost rings again.
     """
     at = records.now()
-    awaited = exists().where(
-        waits.c.instance == inbox.c.instance,
-        waits.c.name == inbox.c.name,
-        waits.c.state.in_(AWAITED),
-    )
     due = and_(inbox.c.consumed_at.is_(None), inbox.c.next_raise_at <= at)
     query = (
         select(
@@ -191,18 +186,25 @@ async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
             inbox.c.event_id,
             inbox.c.name,
             inbox.c.raises,
+            record_table.c.id,
+            record_table.c.state,
             record_table.c.engine_id,
         )
         .join(record_table, record_table.c.id == inbox.c.instance)
         .where(due, record_table.c.state == "scheduled")
-        .where(or_(awaited, inbox.c.name.in_(ALWAYS_RAISED)))
         .order_by(inbox.c.next_raise_at)
         .limit(limit)
     )
     rows = list((await tx.execute(query)).mappings())
+    heard = []
     for row in rows:
-        await _put_off(tx, row, at + pause(row["raises"] + 1, LONGEST_RING))
-    return rows
+        # Asked row by row: as a part of the query it makes Postgres read every wait.
+        listens = await _has_a_listener(tx, row, row["name"])
+        due_again = at + pause(row["raises"] + 1, LONGEST_RING) if listens else None
+        await _put_off(tx, row, due_again)
+        if listens:
+            heard.append(row)
+    return heard
 
 
 async def claim_late(tx: AsyncConnection, limit: int) -> list[RowMapping]:
@@ -228,10 +230,10 @@ async def hold_late(tx: AsyncConnection, row: RowMapping) -> None:
     await _put_off(tx, row, records.now() + claim(row["raises"] + 1))
 
 
-async def _put_off(tx: AsyncConnection, row: RowMapping, until: datetime) -> None:
+async def _put_off(tx: AsyncConnection, row: RowMapping, until: datetime | None) -> None:
     await tx.execute(
         update(inbox)
-        .where(_is(row["instance"], row["name"], row["event_id"]))
+        .where(_is(row["instance"], row["name"], row["event_id"]), inbox.c.consumed_at.is_(None))
         .values(raises=row["raises"] + 1, next_raise_at=until)
     )
 

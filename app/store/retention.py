@@ -46,7 +46,7 @@ async def ended(tx: AsyncConnection, before: datetime, limit: int) -> int:
     """Records that ended before then and that the engine has forgotten, with all that is theirs."""
     query = (
         select(records.c.id)
-        .where(records.c.purged.is_(True), records.c.ended_at < before, ~_unsettled())
+        .where(records.c.purged.is_(True), records.c.ended_at < before, *_settled())
         .order_by(records.c.ended_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -57,12 +57,12 @@ async def ended(tx: AsyncConnection, before: datetime, limit: int) -> int:
     return await _delete(tx, records, records.c.id, ids)
 
 
-def _unsettled() -> ColumnElement[bool]:
-    """Whether a person, the courier or the audit has something left to do about a record."""
-    return or_(
-        exists().where(interventions.c.instance == records.c.id, interventions.c.action.is_(None)),
-        exists().where(inbox.c.instance == records.c.id, inbox.c.consumed_at.is_(None)),
-        exists().where(findings.c.instance == records.c.id, findings.c.state.not_in(OVER)),
+def _settled() -> tuple[ColumnElement[bool], ...]:
+    """That neither a person nor the courier nor the audit has anything left to do about it."""
+    return (
+        ~exists().where(interventions.c.instance == records.c.id, interventions.c.action.is_(None)),
+        ~exists().where(inbox.c.instance == records.c.id, inbox.c.consumed_at.is_(None)),
+        ~exists().where(findings.c.instance == records.c.id, findings.c.state.not_in(OVER)),
     )
 
 

@@ -127,6 +127,8 @@ def _give_events_their_source() -> None:
     )
     op.execute(f"INSERT INTO inbox ({columns}) SELECT {columns} FROM inbox_before")
     op.drop_table("inbox_before")
+    # Only what somebody is still to be told of has a time at which it is due.
+    op.execute("UPDATE inbox SET next_raise_at = NULL WHERE consumed_at IS NOT NULL")
     op.create_index(
         op.f("ix_inbox_consumed_at_next_raise_at"), "inbox", ["consumed_at", "next_raise_at"]
     )
