@@ -117,8 +117,8 @@ def daprd(
     command = _flags(
         binary,
         app_id=settings.app_id,
-        resources_path=ROOT / "components" / settings.store,
-        config=ROOT / "components" / "config.yaml",
+        resources_path=settings.components / settings.store,
+        config=settings.components / "config.yaml",
         placement_host_address=f"{LOOPBACK}:{settings.placement_port}",
         scheduler_host_address=f"{LOOPBACK}:{settings.scheduler_port}",
         dapr_listen_addresses=LOOPBACK,

@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     """``postgresql://user:password@host:port/database``, for ``store="postgres"``."""
     dapr_bin: Path | None = None
     """A folder with daprd, placement and scheduler, to be used instead of any other."""
+    components: Path = ROOT / "components"
+    """What sidecars are configured with: ``config.yaml``, and a folder for each store."""
 
     @field_validator("run_dir")
     @classmethod
