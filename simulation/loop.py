@@ -17,14 +17,19 @@ import asyncio
 import gc
 import heapq
 import itertools
+import logging
+import sys
+import warnings
 import weakref
 from asyncio import base_events, events
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 RESOLUTION = 1e-6  # seconds
-STRETCH = 2.0  # an idler's pause, as a multiple of how long nothing has happened
+STRETCH = 6.0  # an idler's pause, as a multiple of how long nothing has happened
+LONGEST = 86_400.0  # seconds that an idler's pause is at most
 COLLECT = 200_000  # turns of the loop between collections: at fixed points, for what is freed runs
 
 
@@ -37,7 +42,7 @@ class Process:
         self.dead = False
         self.stopped = False
         self.held: list[asyncio.Handle] = []
-        self.remains: list[asyncio.Task[Any]] = []
+        self.remains: list[Task] = []
 
 
 current: ContextVar[Process | None] = ContextVar("current", default=None)
@@ -61,7 +66,10 @@ class Task(asyncio.Task):  # type: ignore[type-arg]
 
 
 def _make_task(loop: Any, coroutine: Any, context: Context | None = None, **options: Any) -> Task:
-    return Task(coroutine, loop=loop, context=context or copy_context(), **options)
+    task = Task(coroutine, loop=loop, context=context or copy_context(), **options)
+    loop.alive[task] = None
+    task.add_done_callback(loop.alive.pop, context=loop.neutral)
+    return task
 
 
 class Loop(base_events.BaseEventLoop):
@@ -74,12 +82,14 @@ class Loop(base_events.BaseEventLoop):
     def __init__(self, on_jump: Callable[[float], None]) -> None:
         super().__init__()
         self.numbers = itertools.count()
+        self.alive: dict[Task, None] = {}  # held: what is freed before its end runs its `finally`
         self.neutral = Context()  # of what belongs to no process
         self.active_at = 0.0
         self._idlers: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._now = 0.0
         self._on_jump = on_jump
         self._turns = 0
+        self._killed = False
         self._naps: list[tuple[asyncio.TimerHandle, float]] = []
         self.set_task_factory(_make_task)
 
@@ -94,7 +104,6 @@ class Loop(base_events.BaseEventLoop):
         for nap, usual in naps:
             if not nap.cancelled() and nap.when() > max(usual, self._now):
                 heapq.heappush(self._scheduled, _earlier(nap, max(usual, self._now), self))
-                nap.cancel()
 
     def idler(self, task: asyncio.Task[Any]) -> None:
         """From now on this task only looks now and then whether there is something to do."""
@@ -104,7 +113,7 @@ class Loop(base_events.BaseEventLoop):
         self, when: float, callback: Any, *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """As ever, but for idlers, whose pauses grow."""
-        longer = self._now + STRETCH * (self._now - self.active_at)
+        longer = self._now + min(STRETCH * (self._now - self.active_at), LONGEST)
         if longer <= when or asyncio.current_task(self) not in self._idlers:
             return super().call_at(when, callback, *args, context=context)
         nap = super().call_at(longer, callback, *args, context=context)
@@ -134,10 +143,10 @@ class Loop(base_events.BaseEventLoop):
 
     def kill(self, process: Process) -> None:
         """Not one line of it runs from now on."""
-        process.dead = True
+        process.dead = self._killed = True
         process.held.clear()
         # Kept: what is freed is closed, and what is closed runs its `finally`.
-        process.remains = [task for task in asyncio.all_tasks(self) if _of(task) is process]
+        process.remains = [task for task in self.alive if task.process is process]
 
     def stop_process(self, process: Process) -> None:
         """Nothing of it runs until it goes on."""
@@ -150,12 +159,18 @@ class Loop(base_events.BaseEventLoop):
         process.held.clear()
 
     def bury(self) -> None:
-        """Ends what is left of everybody, after the end of the world."""
-        self._ready.clear()
-        self._scheduled.clear()
-        for task in sorted(asyncio.all_tasks(self), key=hash):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            _close(task.get_coro())
+        """Ends what is left of everybody, after the end of the world; nobody is to hear of it."""
+        self.set_exception_handler(lambda *_: None)
+        with _hushed():
+            self._ready.clear()
+            self._scheduled.clear()
+            for task in list(self.alive):
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                _close(task.get_coro())
+            self._ready.clear()
+            self.alive.clear()
+            if self._killed:
+                gc.collect()
         self.close()
 
     def _run_once(self) -> None:
@@ -195,16 +210,32 @@ class Loop(base_events.BaseEventLoop):
 
 
 def _earlier(nap: Any, when: float, loop: Any) -> asyncio.TimerHandle:
-    return events.TimerHandle(when, nap._callback, nap._args, loop, nap._context)
+    return events.TimerHandle(when, _end, (nap,), loop, nap._context)
+
+
+def _end(nap: Any) -> None:
+    # Whoever set it may have cancelled it, and knows of no other.
+    if not nap.cancelled():
+        callback, arguments = nap._callback, nap._args
+        nap.cancel()
+        callback(*arguments)
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    logging.disable()
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+        sys.unraisablehook = hook
 
 
 def _set(done: asyncio.Future[None]) -> None:
     if not done.done():
         done.set_result(None)
-
-
-def _of(task: Any) -> Process | None:
-    return task.process if isinstance(task, Task) else None
 
 
 def _close(coroutine: Any) -> None:

@@ -64,6 +64,7 @@ class World:
     def __init__(self, schedule: Schedule, loop: Loop, chance: Random, folder: Path) -> None:
         self._schedule, self._loop, self._chance, self._folder = schedule, loop, chance, folder
         self._result = Result()
+        self._rules: dict[int, str] = {}  # of the witness, by the number of the disturbance
         self._log_handler = _Handler(self._note)
         self._disturbances = Disturbances(loop, self._note, schedule)
         self._misdeliveries = Misdeliveries(self._disturbances.strike)
@@ -178,6 +179,8 @@ class World:
     async def _look(self) -> None:
         result, see = self._result, self._outsiders.see
         result.lasted = self._loop.time()
+        for number in self._rules:
+            await self._count(number)
         ledger = await see("/ledger", "witness")
         result.attempts, result.effects = ledger["attempts"], ledger["effects"]
         for (id,) in self._disk.query("SELECT id FROM records ORDER BY id"):
@@ -196,20 +199,22 @@ class World:
         made = await self._outsiders.once(Call(at=0, to="witness", path="/script", body=spec.rule))
         if made[0] != 201:
             raise ValueError(f"the witness does not take the rule: {made}")
-        rule = made[1]["id"]
+        rule = self._rules[number] = made[1]["id"]
         self._loop.active()
-        # At the end somebody asks how often it struck; one without an end is asked at the end.
-        wait = spec.lasts or max(0.0, self._schedule.until - self._loop.time())
-        await self._loop.delay(wait)
-        await self._count(number, rule)
+        if not spec.lasts:
+            return
+        await self._loop.delay(spec.lasts)
+        await self._count(number)
+        del self._rules[number]
         await self._outsiders.once(
             Call(at=0, to="witness", method="DELETE", path=f"/script/{rule}")
         )
         self._loop.active()
 
-    async def _count(self, number: int, rule: str) -> None:
-        rules = await self._outsiders.see("/script", "witness")
-        self._disturbances.fired[number] = next(one["fired"] for one in rules if one["id"] == rule)
+    async def _count(self, number: int) -> None:
+        for rule in await self._outsiders.see("/script", "witness"):
+            if rule["id"] == self._rules[number]:
+                self._disturbances.fired[number] = rule["fired"]
 
     def _touched(self, table: str) -> None:
         if table == "interventions":
