@@ -56,7 +56,7 @@ def read(file: Path) -> Mutant:
         MutantError: its header is incomplete or names what nobody knows.
     """
     text = file.read_text("utf-8")
-    said = _header(file.name, text)
+    said = header(file.name, text, KEYS)
     if said["promise"] not in PROMISES:
         raise MutantError(f"{file.name}: {said['promise']} is no promise: {', '.join(PROMISES)}")
     faults = tuple(said["faults"].split())
@@ -82,37 +82,49 @@ def apply(mutant: Mutant, source: Path, folders: Sequence[str], into: Path) -> N
     Raises:
         MutantError: the patch fits no longer, or what it changes is not among the folders.
     """
+    apply_patch(mutant.name, mutant.patch, source, folders, into)
+
+
+def apply_patch(name: str, patch: str, source: Path, folders: Sequence[str], into: Path) -> None:
+    """The same for a patch that is no mutant of the suite; `name` is what it is called.
+
+    Raises:
+        MutantError: it fits no longer, or what it changes is not among the folders.
+    """
     if into.exists():
         shutil.rmtree(into)
     into.mkdir(parents=True)
     ignored = shutil.ignore_patterns("__pycache__")
-    for name in folders:
-        if (source / name).is_dir():
-            shutil.copytree(source / name, into / name, ignore=ignored)
-        elif (source / name).is_file():
-            (into / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source / name, into / name)
+    for part in folders:
+        if (source / part).is_dir():
+            shutil.copytree(source / part, into / part, ignore=ignored)
+        elif (source / part).is_file():
+            (into / part).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source / part, into / part)
         else:
-            raise MutantError(f"{source} has no {name}")
+            raise MutantError(f"{source} has no {part}")
     # Within some other checkout git would leave out, in silence, what is not of that checkout.
     env = {**os.environ, "GIT_CEILING_DIRECTORIES": str(into.resolve().parent)}
     done = subprocess.run(
         ["git", "apply", "--whitespace=nowarn", "-"],
         cwd=into,
         env=env,
-        input=mutant.patch,
+        input=patch,
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
     if done.returncode != 0:
-        raise MutantError(
-            f"{mutant.name} fits the application no longer: {done.stderr.strip()[-500:]}"
-        )
+        raise MutantError(f"{name} fits the application no longer: {done.stderr.strip()[-500:]}")
 
 
-def _header(name: str, text: str) -> dict[str, str]:
+def header(name: str, text: str, keys: Sequence[str]) -> dict[str, str]:
+    """What is said above a patch, by these keys.
+
+    Raises:
+        MutantError: one is missing, or another one is there.
+    """
     said: dict[str, str] = {}
     key = ""
     for line in text.splitlines():
@@ -122,9 +134,9 @@ def _header(name: str, text: str) -> dict[str, str]:
             said[key] += f" {line[1:].strip()}"
             continue
         key, colon, value = (part.strip() for part in line[1:].partition(":"))
-        if not colon or key not in KEYS or key in said:
+        if not colon or key not in keys or key in said:
             raise MutantError(f"{name}: not a line of a header: {line}")
         said[key] = value
-    if missing := [key for key in KEYS if not said.get(key)]:
+    if missing := [key for key in keys if not said.get(key)]:
         raise MutantError(f"{name}: its header lacks {', '.join(missing)}")
     return said

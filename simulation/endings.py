@@ -1,0 +1,141 @@
+"""The endings that a workflow may have whatever disturbs it, as the suite's promises read them.
+
+`target.toml` says how each of its paths ends, because there a path is all that happens. Here
+anything may happen: an order may be turned down after any of its steps, for any reason. So the
+endings are made from one table: what a workflow does in order, what takes each step back, and what
+is told when it is over. Which of them an instance has to have is in its story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from conformance.contract import Ending
+from conformance.patterns import operation
+
+LETTER = "notifier.send"
+ON_CALL = f"{LETTER} to=on-call"
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a workflow does: its steps in order, each with its undo, and how that may end.
+
+    `done` and `undone` are outcomes; `letter` is the beginning of the template that tells of them.
+    """
+
+    steps: tuple[tuple[str, str | None], ...]
+    done: tuple[str, ...]
+    undone: tuple[str, ...]
+    letter: str | None = None
+
+    @property
+    def outcomes(self) -> frozenset[str]:
+        """Every outcome that it may have."""
+        return frozenset((*self.done, *self.undone))
+
+
+@dataclass(frozen=True)
+class Happened:
+    """What the ledger of an instance is to be read with.
+
+    `between` are letters that were sent on the way, `late` undos that failed at first and were made
+    good after the others, `by_hand` undos that a person has made.
+    """
+
+    between: tuple[str, ...] = ()
+    late: frozenset[str] = field(default_factory=frozenset)
+    by_hand: frozenset[str] = field(default_factory=frozenset)
+    unordered: bool = False
+
+
+COURSES: Mapping[str, Course] = {
+    "order_fulfilment": Course(
+        steps=(
+            ("payment.charge", "payment.refund"),
+            ("inventory.reserve", "inventory.release"),
+            ("carrier.create_shipment", "carrier.cancel_shipment"),
+        ),
+        done=("FULFILLED",),
+        undone=("REFUSED", "COMPENSATED"),
+        letter="order",
+    ),
+    "task_processing": Course(
+        steps=(
+            ("directory.create_record", "directory.delete_record"),
+            ("directory.reserve_capacity", "directory.release_capacity"),
+            (f"{LETTER} template=task_assigned", f"{LETTER} template=task_cancelled"),
+            ("directory.update_dashboard state=assigned", "directory.update_dashboard"),
+        ),
+        done=("DONE",),
+        undone=("COMPENSATED",),
+    ),
+    "model_deployment": Course(
+        steps=(
+            ("ml.generate_data", None),
+            ("ml.train", None),
+            ("ml.push_artifact", "ml.delete_artifact"),
+            ("ml.create_config", "ml.delete_config"),
+            ("ml.authorize", "ml.restore_version"),
+            ("ml.check_canary", None),
+        ),
+        done=("READY",),
+        undone=("ROLLED_BACK",),
+    ),
+    "approval": Course(
+        steps=(("approval.execute", None),),
+        done=("APPROVED",),
+        undone=("REJECTED", "TIMED_OUT", "CANCELLED"),
+        letter="approval",
+    ),
+    "document_signing": Course(
+        steps=(("signing.send", "signing.void"),),
+        done=("SIGNED",),
+        undone=("DECLINED", "EXPIRED", "CANCELLED"),
+        letter="document",
+    ),
+    "health_monitor": Course(steps=(), done=("STOPPED",), undone=()),
+}
+
+
+def endings(kind: str, happened: Happened) -> tuple[Ending, ...]:
+    """Every ending that a workflow may have, given what happened on the way."""
+    course = COURSES[kind]
+    found = [_ending(course, outcome, _do(course), (), happened) for outcome in course.done]
+    for outcome in course.undone:
+        for tried in _prefixes(kind, course):
+            undos = [undo for _, undo in reversed(tried) if undo]
+            found.append(_ending(course, outcome, [do for do, _ in tried], undos, happened))
+    return tuple(found)
+
+
+def _do(course: Course) -> list[str]:
+    return [do for do, _ in course.steps]
+
+
+def _prefixes(kind: str, course: Course) -> Iterator[Sequence[tuple[str, str | None]]]:
+    """What may have been done when it was turned down: any number of the first steps."""
+    if kind == "approval":
+        # Executing is the pivot: what is not approved has not begun.
+        yield ()
+        return
+    for count in range(len(course.steps) + 1):
+        yield course.steps[:count]
+
+
+def _ending(
+    course: Course,
+    outcome: str,
+    done: Sequence[str],
+    undone: Sequence[str],
+    happened: Happened,
+) -> Ending:
+    made = [undo for undo in undone if operation(undo) not in happened.by_hand]
+    at_once = [undo for undo in made if operation(undo) not in happened.late]
+    later = [undo for undo in made if operation(undo) in happened.late]
+    letters = [f"{LETTER} template={course.letter}_{outcome.lower()}"] if course.letter else []
+    first = done if course.letter != "approval" else ()
+    last = done if course.letter == "approval" else ()
+    effects = (*first, *happened.between, *last, *at_once, *later, *letters)
+    return Ending(outcome=outcome, effects=effects, unordered=happened.unordered)

@@ -1,0 +1,115 @@
+"""What is promised besides the suite's promises, because only hours or many can break it.
+
+As there: one function each, its docstring is the promise, and it says why it is broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from simulation.evidence import Seen, moment
+from simulation.schedule import DAY, HOUR
+
+# Effects that may come after the end: money that was captured too late is given back.
+AFTERWARDS = ("/late_refund", "/audit_refund")
+# Interventions that are right only if the engine has damaged something, or somebody was away.
+DAMAGE = ("stuck", "bad_deployment", "poison", "unaccounted", "forged")
+
+
+def as_drawn(seen: Seen) -> str | None:
+    """Slow is not stuck: an instance ends as its story says, whatever replicas and engine do."""
+    if not seen.ended:
+        return None
+    right = seen.story.outcomes
+    if seen.strain.harsh:
+        right = right | seen.story.faulty
+    if seen.outcome in right:
+        return None
+    return f"it ended as {seen.outcome}, not {' or '.join(sorted(right))}: {_why(seen)}"
+
+
+def nobody_is_asked_in_vain(seen: Seen) -> str | None:
+    """A person is asked only about what a person has to settle."""
+    for one in seen.asked:
+        if one["kind"] in DAMAGE and not seen.strain.damaged and not seen.strain.harsh:
+            return f"{one['id']} ({one['kind']}): {one['reason']}"
+        if one["kind"] not in DAMAGE and not seen.strain.harsh and not seen.story.asks:
+            return f"{one['id']} ({one['kind']}): {one['reason']}"
+    return None
+
+
+def silence(seen: Seen) -> str | None:
+    """After the end, silence."""
+    if not seen.ended or seen.record is None:
+        return None
+    over = moment(seen.record["ended_at"]) + seen.strain.skew
+    for effect in seen.effects:
+        late = moment(effect["at"]) - over
+        expected = effect["key"].endswith(AFTERWARDS) or seen.story.late_money
+        if late > 0 and not expected:
+            return f"{effect['operation']} ({effect['key']}) {late:.0f} s after the end"
+    return None
+
+
+def amounts(seen: Seen) -> str | None:
+    """What is taken is what was agreed, and what is given back is what was taken."""
+    if seen.story.kind != "order_fulfilment":
+        return None
+    price = sum(line["quantity"] * line["unit_price"] for line in seen.start["lines"])
+    for effect in seen.effects:
+        amount = effect["detail"].get("amount")
+        if effect["operation"].startswith("payment.") and amount not in (price, None):
+            return f"{effect['operation']} of {amount}, not {price}"
+    return None
+
+
+def in_time(seen: Seen) -> str | None:
+    """Nothing happens before its time, and nothing long after it."""
+    if seen.record is None or seen.record["started_at"] is None:
+        return None
+    began = moment(seen.record["accepted_at"])
+    for what, at, due in _due(seen):
+        if at - began < due - seen.strain.skew:
+            return f"{what} after {at - began:.0f} s, not {due:.0f}"
+        if at - began > due + seen.strain.delay:
+            return f"{what} only after {at - began:.0f} s, not {due:.0f}"
+    return None
+
+
+def told(seen: Seen) -> str | None:
+    """Of every open intervention somebody is told, once; and of nothing else."""
+    known = {one["id"] for one in seen.asked}
+    keys = [effect["key"] for effect in seen.told]
+    if twice := [key for key in set(keys) if keys.count(key) > 1]:
+        return f"told twice: {', '.join(sorted(twice))}"
+    if strange := [key for key in keys if not any(key.startswith(f"{id}/") for id in known)]:
+        return f"told of what nobody asks: {', '.join(strange)}"
+    for one in seen.asked:
+        silent = not any(key.startswith(f"{one['id']}/") for key in keys)
+        if silent and one["action"] is None and not seen.strain.harsh:
+            return f"nobody was told of {one['id']}"
+    return None
+
+
+def _due(seen: Seen) -> Iterator[tuple[str, float, float]]:
+    """What happens at a moment that is known from the start: what, when, and how long after it."""
+    for effect in seen.effects:
+        at, key = moment(effect["at"]), effect["key"]
+        if key.endswith("/notify_director/1"):
+            yield "escalated", at, 48 * HOUR
+        if "/remind/" in key:
+            week = int(key.split("/remind/")[1].split("/")[0])
+            yield f"reminder {week}", at, week * 7 * DAY
+    due = {"TIMED_OUT": 72 * HOUR, "EXPIRED": 30 * DAY}.get(seen.outcome or "")
+    if due and seen.record is not None:
+        yield str(seen.outcome), moment(seen.record["ended_at"]), due
+
+
+def _why(seen: Seen) -> str:
+    return str(seen.record["reason"]) if seen.record else "nothing is known of it"
+
+
+OWN: Mapping[str, Callable[[Seen], str | None]] = {
+    check.__name__: check
+    for check in (as_drawn, nobody_is_asked_in_vain, silence, amounts, in_time, told)
+}

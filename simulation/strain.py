@@ -1,0 +1,91 @@
+"""How hard a schedule is: what it excuses, and by how much it may delay things."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simulation.schedule import (
+    Away,
+    ClockJump,
+    Crash,
+    Disturbance,
+    Message,
+    Misdelivery,
+    Pause,
+    Schedule,
+    Script,
+    Slow,
+    StoreAway,
+)
+
+PATIENCE = 60.0  # seconds of an outage that every step has to outlive without anybody's noticing
+USUAL = 900.0  # seconds by which everything may be late: retries, the ladder, a lease
+# An engine that is away or slow is no reason to fail a step, nor is a replica that is gone.
+OUTAGES = (Script, StoreAway, Message)
+FAULTS = {"status", "hang", "drop", "commit_then_status", "commit_then_hang", "delay"}
+
+
+@dataclass(frozen=True)
+class Strain:
+    """What a schedule does to whatever is under way.
+
+    `harsh`: somebody was away for longer than a step is patient, so a step may have failed.
+    `damaged`: how often the engine lost or broke an instance, so that the ladder had to climb.
+    `delay` and `skew` are seconds: by how much things may be late, and how far apart two clocks
+    may be.
+    """
+
+    harsh: bool
+    damaged: int
+    delay: float
+    skew: float
+
+
+def strain(schedule: Schedule) -> Strain:
+    """What a schedule excuses."""
+    every = schedule.disturbances
+    jumps = sum(abs(one.by) for one in every if isinstance(one, ClockJump))
+    skews = max(map(abs, schedule.skews), default=0.0)
+    return Strain(
+        harsh=any(_lasting(one) > PATIENCE for one in every if isinstance(one, OUTAGES)),
+        damaged=sum(_damages(one) for one in every),
+        delay=USUAL + 2 * sum(map(_lasting, every)),
+        skew=1.0 + 2 * skews + jumps,
+    )
+
+
+def is_story(disturbance: Disturbance) -> bool:
+    """Whether it belongs to the story of an instance: a provider that behaves as it was drawn."""
+    return isinstance(disturbance, Script) and _aim(disturbance) is not None
+
+
+def _aim(script: Script) -> str | None:
+    match = script.rule.get("match", {})
+    key = match.get("key")
+    return match.get("instance") or (key.split("/")[0] if key else None)
+
+
+def instance_of(disturbance: Disturbance) -> str | None:
+    """The instance whose story a disturbance belongs to."""
+    return _aim(disturbance) if isinstance(disturbance, Script) else None
+
+
+def _lasting(one: Disturbance) -> float:
+    """For how long somebody is away."""
+    match one:
+        case Script() if is_story(one) or not FAULTS & one.rule["then"].keys():
+            return 0.0
+        case Script():
+            return one.lasts or 40 * 86_400.0
+        case Away() | StoreAway() | Pause() | Slow():
+            return one.lasts
+        case Crash():
+            return one.down
+        case Message():
+            return one.count * one.seconds
+        case _:
+            return 0.0
+
+
+def _damages(one: Disturbance) -> bool:
+    return isinstance(one, Misdelivery) and one.fate in ("failed", "stale")

@@ -1,0 +1,104 @@
+"""The judge finds what is wrong with a ledger, and passes nothing that it has not seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+
+from simulation.draw import compose
+from simulation.judge import Judgement, judge
+from simulation.result import Result
+from simulation.schedule import Crash, Schedule
+from simulation.world import simulate
+
+
+@pytest.fixture(scope="module")
+def order() -> tuple[Schedule, Result]:
+    schedule = compose(Random("an order"), ["order-quick"], [])
+    return schedule, simulate(schedule)
+
+
+def _with(order: tuple[Schedule, Result], **changes: Any) -> Judgement:
+    schedule, result = order
+    return judge(schedule, replace(result, **changes))
+
+
+def _broken(judgement: Judgement) -> set[str]:
+    return {each.promise for each in judgement.broken}
+
+
+def test_an_order_that_went_well_keeps_every_promise(order: tuple[Schedule, Result]) -> None:
+    judgement = judge(*order)
+    assert judgement.kept, judgement
+    assert judgement.instances == 1
+
+
+def test_a_missing_effect_is_seen(order: tuple[Schedule, Result]) -> None:
+    effects = [one for one in order[1].effects if one["operation"] != "inventory.reserve"]
+    assert "all_or_nothing" in _broken(_with(order, effects=effects))
+
+
+def test_an_effect_that_happened_twice_is_seen(order: tuple[Schedule, Result]) -> None:
+    effects = order[1].effects
+    assert "at_most_once" in _broken(_with(order, effects=[effects[0], *effects]))
+
+
+def test_another_amount_is_seen(order: tuple[Schedule, Result]) -> None:
+    first, *rest = order[1].effects
+    wrong = {**first, "detail": {**first["detail"], "amount": 1}}
+    assert "amounts" in _broken(_with(order, effects=[wrong, *rest]))
+
+
+def test_an_effect_after_the_end_is_seen(order: tuple[Schedule, Result]) -> None:
+    *rest, last = order[1].effects
+    late = {**last, "at": "2027-02-01T00:00:00.000000+00:00"}
+    assert "silence" in _broken(_with(order, effects=[*rest, late]))
+
+
+def test_an_effect_for_nobody_is_seen(order: tuple[Schedule, Result]) -> None:
+    first = order[1].effects[0]
+    strange = {**first, "instance": "somebody", "key": "somebody/charge"}
+    assert "nothing_unasked" in _broken(_with(order, effects=[*order[1].effects, strange]))
+
+
+def test_an_outcome_that_was_not_drawn_is_seen(order: tuple[Schedule, Result]) -> None:
+    records = {id: {**one, "outcome": "COMPENSATED"} for id, one in order[1].records.items()}
+    assert {"as_drawn", "honest_report"} <= _broken(_with(order, records=records))
+
+
+def test_an_instance_that_never_ends_is_seen(order: tuple[Schedule, Result]) -> None:
+    records = {
+        id: {**one, "status": "RUNNING", "outcome": None} for id, one in order[1].records.items()
+    }
+    assert "settles" in _broken(_with(order, records=records))
+
+
+def test_a_person_who_is_asked_in_vain_and_not_told_is_seen(
+    order: tuple[Schedule, Result],
+) -> None:
+    (id,) = order[1].records
+    asked = {"id": f"{id}/engine/1", "instance": id, "kind": "stuck", "reason": "-", "action": None}
+    broken = _broken(_with(order, interventions=[asked]))
+    assert {"nobody_is_asked_in_vain", "told"} <= broken
+
+
+def test_what_nobody_answered_is_unknown_and_not_kept(order: tuple[Schedule, Result]) -> None:
+    answers = [replace(one, status=0) for one in order[1].answers]
+    judgement = _with(order, answers=answers)
+    assert judgement.unknown
+    assert not judgement.kept
+
+
+def test_a_disturbance_that_did_not_strike_is_said(order: tuple[Schedule, Result]) -> None:
+    schedule, result = order
+    crash = Crash(at=1, point="commit", nth=9_999)
+    more = schedule.model_copy(update={"disturbances": (*schedule.disturbances, crash)})
+    judgement = judge(more, replace(result, fired=[*result.fired, 0]))
+    assert judgement.unfired == (len(schedule.disturbances),)
+
+
+def test_nothing_judged_is_not_kept() -> None:
+    assert not judge(Schedule(), Result()).kept
