@@ -53,6 +53,7 @@ class Audit:
         await self._hear_and_ask(report)
         for what, count in report.items():
             AUDITED.labels(what).inc(count)
+        report = +report
         if report.keys() - {"fine", "wait"}:
             log.warning("audit: %s", dict(report))
         return report

@@ -380,6 +380,15 @@ async def test_each_charge_is_read_about_once_and_a_kill_loses_a_page(books: Boo
     assert len(await books.states()) == 450
 
 
+async def test_a_sweep_that_found_nothing_has_nothing_to_tell(
+    books: Books, caplog: pytest.LogCaptureFixture
+) -> None:
+    await books.order("order-1", "FULFILLED")
+    await books.sweep()
+    assert await books.sweep() == {}
+    assert "audit" not in caplog.text
+
+
 async def test_a_replica_that_was_paused_does_not_move_the_cursor_back(books: Books) -> None:
     at = records.now()
     async with books.store.transaction() as tx:
