@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy import exc
 from starlette.exceptions import HTTPException
 
+from app.store import unavailable
 from app.store.records import Conflict
 
+log = logging.getLogger(__name__)
+
+RETRY_AFTER = "5"  # seconds
 TYPE = "https://steadfast.dev/problems/"
 
 
@@ -74,6 +80,19 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
     return answer
 
 
+async def _store(_: Request, error: Exception) -> JSONResponse:
+    if not unavailable(error):
+        raise error
+    log.warning("the store is away: %s", type(error).__name__)
+    answer = document(503, "store-unavailable", "Try again", "the store does not answer")
+    answer.headers["Retry-After"] = RETRY_AFTER
+    return answer
+
+
+async def _bug(_: Request, error: Exception) -> JSONResponse:
+    return document(500, "internal", "Our mistake")
+
+
 def _encodable(errors: list[dict[str, str]]) -> list[dict[str, str]]:
     return [
         {name: text.encode("utf-8", "replace").decode() for name, text in item.items()}
@@ -87,3 +106,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Conflict, _conflict)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    for kind in (exc.SQLAlchemyError, OSError):
+        app.add_exception_handler(kind, _store)
+    app.add_exception_handler(Exception, _bug)

@@ -55,7 +55,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     background = compose(app, env, Engine(), watcher, worker.ready, holder)
     # HTTP answers before there is a sidecar: neither waits for the other.
     worker.start()
-    tasks = [asyncio.create_task(each) for each in background]
+    tasks = [
+        asyncio.create_task(each, name=getattr(each, "__qualname__", None)) for each in background
+    ]
+    app.state.ended = lambda: _ended(tasks, worker)
     yield
     for task in tasks:
         task.cancel()
@@ -64,6 +67,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await watcher.close()
     await env.providers.aclose()
     await env.store.close()
+
+
+def _ended(tasks: list[asyncio.Task[None]], worker: Worker) -> list[str]:
+    """What should run for as long as this process does, and does not."""
+    return [task.get_name() for task in tasks if task.done()] + ["Worker"] * worker.ended()
 
 
 def compose(

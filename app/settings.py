@@ -86,6 +86,9 @@ class Settings(BaseSettings):
         description="where links lead; the same on every replica, for it is in their letters",
     )
     database_url: str = "sqlite+aiosqlite:///steadfast.db"
+    store_timeout: float = Field(
+        default=10.0, gt=0, le=60, description="for one answer of Postgres, a lock, a connection"
+    )
     downstream_url: str = "http://127.0.0.1:8100"
     providers: dict[str, Provider] = Field(
         default={}, description="by name (payment, carrier, ...), as JSON; else `downstream_url`"

@@ -37,7 +37,7 @@ def make_env(
     `transport` carries what leaves the application over something else than the network.
     """
     return Env(
-        store=store or Store(settings.database_url),
+        store=store or Store(settings.database_url, timeout=settings.store_timeout),
         providers=Providers(partial(_client, settings, transport)),
         outside=transport,
         key_ttl=settings.key_ttl,
@@ -98,6 +98,15 @@ class Worker:
         self._runtime.start()
         self._started.set()
         log.info("worker connected")
+
+    def ended(self) -> bool:
+        """Whether what takes work has ended by itself, which nothing but a restart mends."""
+        if self._stopping.is_set():
+            return False
+        if not self._started.is_set():
+            return not self._thread.is_alive()
+        loop = self._runtime._WorkflowRuntime__worker._runLoop
+        return loop is None or not loop.is_alive()
 
     async def ready(self) -> bool:
         """Whether the worker believes that its stream of work items is open."""

@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Callable
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import select
 
-from app.api.common import PartsOf
-from app.errors import Problem
+from app.api.common import Parts, PartsOf
+from app.errors import Problem, document
+from app.store import unavailable
 
 router = APIRouter(tags=["health"])
 
+STORE_DEADLINE = 2.0  # seconds
+
 
 @router.get("/livez")
-async def live() -> dict[str, str]:
-    """The process answers."""
+async def live(request: Request) -> dict[str, str]:
+    """The process answers, and everything that it runs in the background still runs."""
+    ended: Callable[[], list[str]] = getattr(request.app.state, "ended", list)
+    if over := ended():
+        raise Problem(503, "not-alive", "Restart it", f"ended by itself: {', '.join(over)}")
     return {"status": "alive"}
 
 
 @router.get("/readyz")
-async def ready(parts: PartsOf) -> dict[str, Any]:
-    """Ready once the sidecar says that this application's worker is connected."""
-    watcher = parts.watcher
-    if not watcher.connected:
-        why = "no worker is connected to the sidecar" if watcher.reachable else "no sidecar"
-        raise Problem(503, "not-ready", "Not ready", why)
-    return {"status": "ready", "sidecar_shutdowns": watcher.shutdowns}
+async def ready(parts: PartsOf) -> Response:
+    """Ready once the store answers and the sidecar says that this worker is connected."""
+    missing = [] if await _answers(parts) else ["store"]
+    if not parts.watcher.reachable:
+        missing.append("sidecar")
+    elif not parts.watcher.connected:
+        missing.append("worker")
+    if missing:
+        why = f"missing: {', '.join(missing)}"
+        return document(503, "not-ready", "Not ready", why, missing=missing)
+    return JSONResponse({"status": "ready", "sidecar_shutdowns": parts.watcher.shutdowns})
+
+
+async def _answers(parts: Parts) -> bool:
+    try:
+        async with asyncio.timeout(STORE_DEADLINE), parts.store.reading() as tx:
+            await tx.execute(select(1))
+    except Exception as error:
+        if not unavailable(error):
+            raise
+        return False
+    return True
 
 
 @router.get("/metrics")

@@ -10,29 +10,33 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import Table, event
+from sqlalchemy import Table, event, exc
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+TIMEOUT = 10.0  # seconds that a server may take for one answer
 BUSY_TIMEOUT = 30  # seconds; sqlite has one writer at a time, and the others queue here
 
 
 class Store:
     """A pool of connections, and the two ways to use one."""
 
-    def __init__(self, url: str, engine: AsyncEngine | None = None) -> None:
-        self.engine = engine or open_engine(url)
+    def __init__(
+        self, url: str, engine: AsyncEngine | None = None, timeout: float = TIMEOUT
+    ) -> None:
+        self.url = url
+        self.engine = engine or open_engine(url, timeout)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that commits at the end of the block and rolls back on any error."""
-        async with self.engine.begin() as tx:
+        async with self.engine.begin() as tx, _let_go(tx):
             yield tx
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection for single reads; it takes no lock and waits for nobody."""
-        async with self.engine.connect() as connection:
+        async with self.engine.connect() as connection, _let_go(connection):
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     async def close(self) -> None:
@@ -40,10 +44,53 @@ class Store:
         await self.engine.dispose()
 
 
-def open_engine(url: str, **options: Any) -> AsyncEngine:
-    """SQLAlchemy's engine for our store; `options` go to `create_async_engine`."""
+@asynccontextmanager
+async def _let_go(connection: AsyncConnection) -> AsyncIterator[None]:
+    try:
+        yield
+    except TimeoutError:
+        # Whoever answers nothing would let the rollback wait as long once more.
+        await connection.invalidate()
+        raise
+
+
+def unavailable(error: BaseException) -> bool:
+    """Whether an error says that the store is away or busy, and not that we asked for nonsense."""
+    if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError | OSError):
+        return True  # a TimeoutError is an OSError
+    if not isinstance(error, exc.DBAPIError):
+        return False
+    # Classes of SQLSTATE: connection, rollback, resources, intervention, system.
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    return error.connection_invalidated or state[:2] in ("08", "40", "53", "55", "57", "58")
+
+
+def open_engine(url: str, timeout: float = TIMEOUT, **options: Any) -> AsyncEngine:
+    """SQLAlchemy's engine for our store; `options` go to `create_async_engine`.
+
+    On Postgres everything ends after `timeout` seconds: the wait for a connection, to connect, for
+    a lock, for an answer.
+    """
     if not url.startswith("sqlite"):
-        return create_async_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True)
+        limit = str(int(timeout * 1000))
+        return create_async_engine(
+            url,
+            pool_size=10,
+            max_overflow=20,
+            pool_timeout=timeout,
+            pool_pre_ping=True,
+            connect_args={
+                "timeout": timeout,
+                "command_timeout": timeout,
+                # The server gives up what nobody waits for any more.
+                "server_settings": {
+                    "statement_timeout": limit,
+                    "lock_timeout": limit,
+                    "idle_in_transaction_session_timeout": str(int(timeout * 6000)),
+                },
+            },
+            **options,
+        )
     arguments = {"connect_args": {"timeout": BUSY_TIMEOUT}, **options}
     engine = create_async_engine(url, **arguments)
 

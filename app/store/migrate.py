@@ -12,6 +12,8 @@ from app.store import Store
 
 _LOCK = 0x57EADFA57  # any number that nobody else uses for an advisory lock of this database
 
+PATIENCE = 3600.0  # seconds
+
 
 def upgrade(connection: Connection) -> None:
     """Runs what is missing, inside the caller's transaction."""
@@ -25,5 +27,14 @@ def upgrade(connection: Connection) -> None:
 
 async def migrate(store: Store) -> None:
     """Upgrades the schema. Replicas that start together wait for each other."""
-    async with store.transaction() as tx:
-        await tx.run_sync(upgrade)
+    if store.engine.dialect.name != "postgresql":
+        async with store.transaction() as tx:
+            await tx.run_sync(upgrade)
+        return
+    # What changes a large table takes longer than an answer may.
+    patient = Store(store.url, timeout=PATIENCE)
+    try:
+        async with patient.transaction() as tx:
+            await tx.run_sync(upgrade)
+    finally:
+        await patient.close()
