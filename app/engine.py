@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 CALL_DEADLINE = 8.0  # seconds
 POLL = 0.2  # seconds
 ENDED = ("COMPLETED", "FAILED", "TERMINATED")
+NOBODY = "~nobody"  # no instance has this id
 
 
 class EngineUnavailable(Exception):
@@ -37,7 +38,7 @@ class State:
 
 
 class EngineConfused(EngineUnavailable):
-    """The engine answered, and its answer is that it does not understand its own state."""
+    """The engine answered that it does not understand its own state, or cannot get at it."""
 
 
 class Engine:
@@ -92,31 +93,47 @@ class Engine:
         failure = f"{details.error_type}: {details.message}" if details else None
         return State(status=state.runtime_status.name, failure=failure)
 
+    async def answers(self) -> bool:
+        """Whether the engine and its store answer just now, for an instance that never was.
+
+        A store that is away fails with the very codes of an instance that cannot be read.
+        """
+        try:
+            return await self._state(NOBODY) is None
+        except EngineUnavailable:
+            return False
+
     async def restart(self, kind: str, id: str, input: dict[str, Any]) -> None:
         """Runs an instance again under the same id, after stopping what is left of it.
 
         Raises:
+            EngineConfused: it cannot read what is left of it, and so cannot stop it; not started.
             EngineUnavailable: nobody knows whether it was started.
         """
-        try:
-            await self._stop(id)
-        except EngineConfused as error:
-            log.warning("%s; its state is removed by force", error)
-            await self._forget(id)
+        await self.stop(id)
         async with _deadline(f"restart {id}"):
             await self._client.schedule_new_workflow(kind, input=input, instance_id=id)
 
-    async def _stop(self, id: str) -> None:
+    async def stop(self, id: str) -> None:
+        """Stops an instance, and returns when it has ended; also when there is none.
+
+        Raises:
+            EngineConfused: it cannot read it, and so cannot stop it.
+            EngineUnavailable: it may be going on.
+        """
         state = await self.state(id)
         if state is None or state.status in ENDED:
             return
         await self.terminate(id)
-        try:
-            await self.settled(id)
-        except EngineUnavailable as error:
-            raise EngineConfused(f"{id} does not stop") from error
+        await self.settled(id)
 
-    async def _forget(self, id: str) -> None:
+    async def forget(self, id: str) -> None:
+        """Removes by force an instance that can be stopped in no other way.
+
+        Raises:
+            EngineConfused: it cannot read it, and so cannot remove it.
+            EngineUnavailable: nobody knows whether it was removed.
+        """
         # An instance whose history nobody can read can neither be terminated nor purged the
         # ordinary way. The SDK does not offer the engine's own `force` (nor does its HTTP API).
         stub = self._client._DaprWorkflowClient__obj._stub
@@ -139,28 +156,41 @@ class Engine:
         async with _deadline(f"terminate {id}"):
             await self._client.terminate_workflow(id)
 
-    async def settled(self, id: str) -> State | None:
+    async def settled(self, id: str) -> None:
         """Waits, for as long as one call may last, until an instance has ended.
 
         Raises:
             EngineUnavailable: it has not.
         """
-        async with _deadline(f"end of {id}"):
+        await self._reached(id, lambda status: status in ENDED)
+
+    async def rest(self, id: str, suspended: bool) -> None:
+        """Lets an instance take no further step, or go on; returns when it does.
+
+        One that has ended, or is unknown, rests anyway.
+
+        Raises:
+            EngineUnavailable: nobody knows whether it does.
+        """
+
+        def agrees(status: str) -> bool:
+            return status in ENDED or (status == "SUSPENDED") == suspended
+
+        state = await self.state(id)
+        if state is None or agrees(state.status):
+            return
+        call = self._client.pause_workflow if suspended else self._client.resume_workflow
+        async with _deadline(f"{'suspend' if suspended else 'resume'} {id}"):
+            await call(id)
+        await self._reached(id, agrees)
+
+    async def _reached(self, id: str, condition: Callable[[str], bool]) -> None:
+        async with _deadline(f"state of {id}"):
             while True:
                 state = await self.state(id)
-                if state is None or state.status in ENDED:
-                    return state
+                if state is None or condition(state.status):
+                    return
                 await asyncio.sleep(POLL)
-
-    async def suspend(self, id: str) -> None:
-        """Lets an instance take no further step until it is resumed."""
-        async with _deadline(f"suspend {id}"):
-            await self._client.pause_workflow(id)
-
-    async def resume(self, id: str) -> None:
-        """Lets a suspended instance go on."""
-        async with _deadline(f"resume {id}"):
-            await self._client.resume_workflow(id)
 
     async def purge(self, id: str) -> None:
         """Makes the engine forget an ended instance."""

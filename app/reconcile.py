@@ -1,44 +1,38 @@
-"""The reconciler: finds what everybody else forgot, and climbs the ladder with it.
+"""The reconciler: finds what everybody else forgot, and brings it back.
 
-The engine's instance is disposable; the id, the keys and the inbox are not. An instance that gets
-nowhere is woken; if that does not help, or the engine has failed or lost it, it is run again under
-the same id; after two such runs a person is asked. Many that fail alike are a bad deployment: then
-the ladder stops, because running them again would only fail them again.
+Sweeps of several kinds, each with a lease and a rhythm of its own, so that one that fails or is
+slow keeps no other from its work. The ladder is in `climb.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import re
-from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.effect import Env
-from app import singleton
-from app.audit import undo_without_engine
+from app import last_resort, singleton
+from app.climb import Climb, tell
 from app.engine import ENDED, Engine, EngineConfused, EngineUnavailable
+from app.load import CROWD
 from app.settings import Settings
 from app.store import interventions, ladder, records
-from workflows.messages import Ending, Incident
 
 log = logging.getLogger(__name__)
 
-Noting = Callable[[AsyncConnection, str], Awaitable[None]]
+Noting = Callable[[AsyncConnection], Awaitable[None]]
 
 RECONCILED = Counter("steadfast_reconciled", "Instances by what the reconciler did", ["what"])
 
 BATCH = 200
-MAX_RUNS = 2  # times an instance is run again before a person is asked
-PROBE = 10  # instances that failed alike and are run again in one sweep
-BAD_DEPLOYMENT = 3  # that failed alike although they were run again
+SELDOM = 5  # sweeps of the ladder to one of those that are in no hurry
+STARTS = "engine/starts"  # the key of what is asked when many cannot be started
 
 
 @dataclass
@@ -47,10 +41,13 @@ class Report:
 
     woken: list[str] = field(default_factory=list)
     run_again: list[str] = field(default_factory=list)
+    given_up: list[str] = field(default_factory=list)
     parked: list[str] = field(default_factory=list)
+    terminated: list[str] = field(default_factory=list)
     reconciled: list[str] = field(default_factory=list)
     purged: list[str] = field(default_factory=list)
     bad_deployment: list[str] = field(default_factory=list)
+    unstarted: list[str] = field(default_factory=list)
     left_alone: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, list[str]]:
@@ -63,183 +60,16 @@ class Report:
         return not any(self.as_dict().values())
 
 
-class Reconciler:
-    """Sweeps for as long as it holds the lease."""
+class Bell:
+    """Rings instances in the background, and never one twice at a time."""
 
-    def __init__(self, env: Env, engine: Engine, settings: Settings, poke: Callable[[], None]):
+    def __init__(self, env: Env, engine: Engine) -> None:
         self._env = env
         self._engine = engine
-        self._settings = settings
-        self._poke = poke
         self._ringing: dict[str, asyncio.Task[None]] = {}
 
-    async def run(self, holder: str) -> None:
-        """Sweeps again and again until cancelled; one replica at a time does."""
-        interval = self._settings.reconcile_interval
-        try:
-            await singleton.repeat(
-                self._env.store, "reconciler", holder, interval, lambda: self.sweep(interval)
-            )
-        finally:
-            for ringing in self._ringing.values():
-                ringing.cancel()
-
-    async def sweep(self, patience: float | None = None) -> Report:
-        """One look at everything; killed anywhere, the next one goes on.
-
-        An engine that is slow to answer for one instance must not delay the others: after
-        `patience` seconds its calls go on by themselves. Without, all are waited for.
-        """
-        report = Report()
-        await self._climb(report)
-        await self._retry_held(report)
-        await self._purge(report)
-        if self._ringing:
-            await asyncio.wait(self._ringing.values(), timeout=patience)
-        if not report.empty:
-            self._poke()
-            log.warning("reconciler: %s", {k: v for k, v in report.as_dict().items() if v})
-        for name, ids in report.as_dict().items():
-            RECONCILED.labels(name).inc(len(ids))
-        return report
-
-    async def _climb(self, report: Report) -> None:
-        async with self._env.store.reading() as tx:
-            found = await ladder.stalled(tx, self._settings.stall_after, BATCH)
-            rows = [dict(row) for row in found]
-        failed: dict[str, list[Any]] = defaultdict(list)
-        for row in rows:
-            try:
-                state = await self._engine.state(row["engine_id"])
-            except EngineConfused as error:
-                log.warning("reconciler: %s", error)
-                await self._wake(row, report)
-                continue
-            except EngineUnavailable as error:
-                log.info("reconciler: %s", error)
-                continue
-            status = state.status if state else "MISSING"
-            if status in ("SUSPENDED", "STALLED"):
-                report.left_alone.append(row["id"])
-            elif status in ENDED or status == "MISSING":
-                cause = state.failure if state and state.failure else status
-                failed[_signature(cause)].append((row, cause))
-            else:
-                await self._wake(row, report)
-        for signature, members in failed.items():
-            await self._run_failed_again(signature, members, report)
-
-    async def _wake(self, row: Any, report: Report) -> None:
-        if row["woken_at"] is not None:
-            patience = timedelta(seconds=self._settings.stall_after)
-            if records.now() - row["woken_at"] > patience:
-                await self._run_again(row, "it got nowhere after it was woken", report)
-            return
-        if self._ring(row, "wake", then=ladder.woken):
-            report.woken.append(row["id"])
-
-    async def _run_failed_again(self, signature: str, members: list[Any], report: Report) -> None:
-        if await self._stopped(signature, members):
-            report.bad_deployment.extend(row["id"] for row, _ in members)
-            return
-        # A few first: what made these fail may fail the rest as well.
-        for row, cause in members[:PROBE]:
-            await self._run_again(row, cause, report)
-
-    async def _stopped(self, signature: str, members: list[Any]) -> bool:
-        """Whether instances that fail alike are left alone, until a person says retry."""
-        key = f"engine/{signature}"
-        async with self._env.store.transaction() as tx:
-            asked = [one for one in await interventions.of_instance(tx, "-") if one["key"] == key]
-            last = asked[-1] if asked else None
-            if last is not None and last["action"] is None:
-                return True
-            before_answer = [
-                row
-                for row, _ in members
-                if last is not None and row["progress_at"] < last["answered_at"]
-            ]
-            for row in before_answer:
-                row["runs"] = 0  # each has its two runs again
-            again = [row for row, _ in members if row["runs"] > 0]
-            if len(again) < BAD_DEPLOYMENT or signature in ("MISSING", "TERMINATED"):
-                return False
-            incident = Incident(
-                instance="-",
-                key=key,
-                n=len(asked) + 1,
-                kind="bad_deployment",
-                reason=f"{len(members)} instances fail alike: {members[0][1]}"[:500],
-                blocking=False,
-            )
-            await interventions.open_(tx, incident)
-        return True
-
-    async def _run_again(self, row: Any, cause: str, report: Report) -> None:
-        id, runs = row["id"], row["runs"]
-        if runs >= MAX_RUNS:
-            await self._ask_a_person(row, cause, report)
-            return
-        async with self._env.store.transaction() as tx:
-            await ladder.run_again(tx, id, runs=runs + 1)
-        report.run_again.append(id)
-
-    async def _ask_a_person(self, row: Any, cause: str, report: Report) -> None:
-        """The answer comes back here: `retry` starts the ladder anew, `settled` ends the record."""
-        id = row["id"]
-        async with self._env.store.transaction() as tx:
-            asked = [
-                one for one in await interventions.of_instance(tx, id) if one["kind"] == "stuck"
-            ]
-            last = asked[-1] if asked else None
-            if last is not None and row["waiting_for"] == last["id"] and last["action"]:
-                if last["action"] == "retry":
-                    await ladder.run_again(tx, id, runs=1)
-                    report.run_again.append(id)
-                else:
-                    await records.end(tx, Ending(instance=id, outcome="SETTLED", reason=cause))
-                return
-        undone = await undo_without_engine(self._env, row)
-        incident = Incident(
-            instance=id,
-            key=f"{id}/engine",
-            n=len(asked) + 1,
-            kind="stuck",
-            reason=f"run again {MAX_RUNS} times in vain: {cause}; {undone}"[:500],
-        )
-        async with self._env.store.transaction() as tx:
-            await interventions.open_(tx, incident)
-            await ladder.park(tx, id, incident.id)
-        report.parked.append(id)
-
-    async def _retry_held(self, report: Report) -> None:
-        before = records.now() - timedelta(seconds=self._settings.reconcile_interval)
-        async with self._env.store.reading() as tx:
-            rows = await ladder.held(tx, before, BATCH)
-        for row in rows:
-            if self._ring(row, "reconcile"):
-                report.reconciled.append(row["id"])
-
-    async def _purge(self, report: Report) -> None:
-        before = records.now() - timedelta(seconds=self._settings.retention)
-        async with self._env.store.reading() as tx:
-            rows = await ladder.forgettable(tx, before, BATCH)
-        for row in rows:
-            try:
-                state = await self._engine.state(row["engine_id"])
-                if state is not None and state.status not in ENDED:
-                    continue
-                if state is not None:
-                    await self._engine.purge(row["engine_id"])
-            except EngineUnavailable as error:
-                log.info("reconciler: %s", error)
-                continue
-            async with self._env.store.transaction() as tx:
-                await ladder.forgotten(tx, row["id"])
-            report.purged.append(row["id"])
-
-    def _ring(self, row: Any, name: str, then: Noting | None = None) -> bool:
-        """Rings in the background; not twice at a time for one instance."""
+    def ring(self, row: Any, name: str, then: Noting) -> bool:
+        """Begins to ring, and notes it when that is done; `False` if it is being rung already."""
         id = row["id"]
         if id in self._ringing:
             return False
@@ -248,23 +78,164 @@ class Reconciler:
         task.add_done_callback(lambda _: self._ringing.pop(id))
         return True
 
-    async def _rung(self, row: Any, name: str, then: Noting | None) -> None:
+    async def silence(self) -> None:
+        """Waits until nothing rings any more."""
+        if self._ringing:
+            await asyncio.wait(list(self._ringing.values()))
+
+    def cancel(self) -> None:
+        """Stops ringing."""
+        for task in self._ringing.values():
+            task.cancel()
+
+    async def _rung(self, row: Any, name: str, then: Noting) -> None:
         try:
-            try:
-                await self._engine.ring(row["engine_id"], name)
-            except EngineUnavailable as error:
-                log.info("reconciler: %s", error)
-            if then is not None:
-                async with self._env.store.transaction() as tx:
-                    await then(tx, row["id"])
+            await self._engine.ring(row["engine_id"], name)
+            async with self._env.store.transaction() as tx:
+                await then(tx)
+        except EngineUnavailable as error:
+            log.info("reconciler: %s", error)
         except Exception:
             # The next sweep finds it as it was.
             log.exception("reconciler: %s was not rung", row["id"])
 
 
-def _signature(cause: str) -> str:
-    """What failures of one kind have in common: the message without ids and numbers."""
-    if cause in ("MISSING", *ENDED):
-        return cause
-    alike = re.sub(r"[0-9a-f]{8,}|\d+", "#", cause)
-    return hashlib.sha256(alike.encode()).hexdigest()[:12]
+class Reconciler:
+    """Every sweep is made by one replica at a time; killed anywhere, the next one goes on."""
+
+    def __init__(self, env: Env, engine: Engine, settings: Settings, poke: Callable[[], None]):
+        self._env = env
+        self._engine = engine
+        self._settings = settings
+        self._poke = poke
+        self._bell = Bell(env, engine)
+        self._climb = Climb(env, engine, settings, self._bell.ring)
+        self._purged_to: ladder.Place | None = None
+        self._held_to: ladder.Place | None = None
+        self._renamed_to = ""
+
+    async def run(self, holder: str) -> None:
+        """Sweeps again and again until cancelled."""
+        often = self._settings.reconcile_interval
+        rhythms = {
+            "ladder": (often, self._climb.sweep),
+            "last_resort": (often, self._give_up),
+            "held": (often, self._retry_held),
+            "starts": (often * SELDOM, self._tell_of_starts),
+            "purge": (often * SELDOM, self._purge),
+            "names": (often * SELDOM, self._stop_burnt_names),
+        }
+        repeated = [
+            singleton.repeat(self._env.store, name, holder, interval, partial(self._one, work))
+            for name, (interval, work) in rhythms.items()
+        ]
+        try:
+            await asyncio.gather(*repeated)
+        finally:
+            self._bell.cancel()
+
+    async def sweep(self) -> Report:
+        """One look at everything, whoever holds the leases; waits for all that it has begun."""
+        report = Report()
+        for work in (
+            self._climb.sweep_at_once,
+            self._give_up,
+            self._retry_held,
+            self._tell_of_starts,
+            self._purge,
+            self._stop_burnt_names,
+        ):
+            await work(report)
+        await self._bell.silence()
+        self._note(report)
+        return report
+
+    async def _one(self, work: Callable[[Report], Awaitable[None]]) -> None:
+        report = Report()
+        try:
+            await work(report)
+        finally:
+            self._note(report)
+
+    def _note(self, report: Report) -> None:
+        if report.empty:
+            return
+        self._poke()
+        log.warning("reconciler: %s", {k: v for k, v in report.as_dict().items() if v})
+        for name, ids in report.as_dict().items():
+            RECONCILED.labels(name).inc(len(ids))
+
+    async def _give_up(self, report: Report) -> None:
+        report.parked.extend(await last_resort.sweep(self._env, self._engine))
+
+    async def _retry_held(self, report: Report) -> None:
+        pause = self._settings.reconcile_interval
+        async with self._env.store.reading() as tx:
+            rows = await ladder.held(tx, pause, self._held_to, BATCH)
+        self._held_to = next_place(rows, "expected_at")
+        for row in rows:
+            if self._bell.ring(row, "reconcile", partial(ladder.woken, row=row)):
+                report.reconciled.append(row["id"])
+
+    async def _tell_of_starts(self, report: Report) -> None:
+        """One that nobody can start is its own fault; many are the engine's, and asked about once.
+
+        What is asked is closed by whoever starts them after all.
+        """
+        patience = self._settings.start_alert_after
+        async with self._env.store.reading() as tx:
+            rows = await ladder.unstarted(tx, patience, BATCH)
+        report.unstarted.extend(row["id"] for row in rows)
+        why = f"{len(rows)} or more were not started within {patience:.0f} s"
+        await tell(self._env, STARTS, "start_failed", why if len(rows) >= CROWD else None)
+        if len(rows) >= CROWD or not rows or not await self._engine.answers():
+            return
+        async with self._env.store.transaction() as tx:
+            for row in rows:
+                why = f"the engine does not start it; it was asked {row['start_failures']} times"
+                await interventions.ask_once(
+                    tx, row["id"], f"{row['id']}/start", "start_failed", why
+                )
+
+    async def _purge(self, report: Report) -> None:
+        async with self._env.store.reading() as tx:
+            rows = await ladder.forgettable(tx, self._settings.retention, self._purged_to, BATCH)
+        self._purged_to = next_place(rows, "ended_at")
+        for row in rows:
+            if await self._purge_one(row["engine_id"]):
+                async with self._env.store.transaction() as tx:
+                    await ladder.forgotten(tx, row)
+                report.purged.append(row["id"])
+
+    async def _purge_one(self, engine_id: str) -> bool:
+        try:
+            state = await self._engine.state(engine_id)
+            if state is not None and state.status not in ENDED:
+                # Its record has ended, and so has all that it may do.
+                await self._engine.stop(engine_id)
+            if state is not None:
+                await self._engine.purge(engine_id)
+        except EngineConfused as error:
+            log.warning("reconciler: nothing can be forgotten of it: %s", error)
+            return await self._engine.answers()
+        except EngineUnavailable as error:
+            log.info("reconciler: %s", error)
+            return False
+        return True
+
+    async def _stop_burnt_names(self, report: Report) -> None:
+        """A name that was given up, and that the engine can read again, must not run on."""
+        async with self._env.store.reading() as tx:
+            rows = await ladder.renamed(tx, self._renamed_to, BATCH)
+        self._renamed_to = rows[-1]["id"] if len(rows) == BATCH else ""
+        for row in rows:
+            for name in records.names_before(row):
+                try:
+                    await self._engine.stop(name)
+                except EngineUnavailable as error:
+                    log.info("reconciler: %s", error)
+
+
+def next_place(rows: list[Any], at: str) -> ladder.Place | None:
+    """Where the next page begins; at the beginning again, once all were seen."""
+    return (rows[-1][at], rows[-1]["id"]) if len(rows) == BATCH else None

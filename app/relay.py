@@ -14,16 +14,17 @@ from typing import Any
 
 from activities.effect import Env
 from app.engine import Engine, EngineConfused, EngineUnavailable
-from app.store import inbox, interventions, records
+from app.store import control, inbox, interventions, records
 
 log = logging.getLogger(__name__)
 
-Carrying = Coroutine[Any, Any, None]
+Carrying = Coroutine[Any, Any, object]
 
 BATCH = 64
 IN_FLIGHT = 128  # calls to the engine at a time
 CLAIM = 10.0  # seconds; longer than a call to the engine may last
-RETRY = 1.0  # seconds before a start that failed is tried again
+UNREADABLE = 3  # starts that failed alike, seconds apart, before a name is given up
+NAMES = 3  # that an instance is given in the engine, at most; then it is a person's
 
 
 class Relay:
@@ -46,7 +47,7 @@ class Relay:
             while True:
                 self._poked.clear()
                 try:
-                    more = await self._sweep()
+                    more = await self.sweep()
                 except Exception:
                     # The store or the engine is away. Nothing is lost by trying again.
                     log.exception("sweep failed")
@@ -60,7 +61,8 @@ class Relay:
             for call in self._carrying:
                 call.cancel()
 
-    async def _sweep(self) -> bool:
+    async def sweep(self) -> bool:
+        """Sets out to carry what is due; says whether there is more of it."""
         room = min(BATCH, IN_FLIGHT - len(self._carrying))
         if room <= 0:
             return False
@@ -68,6 +70,7 @@ class Relay:
             starts = await records.claim_unscheduled(tx, room, CLAIM)
             events = await inbox.claim_unraised(tx, room)
             answers = await interventions.claim_unraised(tx, room)
+            wanted = await control.claim(tx, room)
         # Not awaited here: an engine that is slow to answer for one must not delay the others.
         for row in starts:
             self._carry(self._start(row))
@@ -75,7 +78,20 @@ class Relay:
             self._carry(self._ring(row["engine_id"], row["name"]))
         for row in answers:
             self._carry(self._ring(row["engine_id"], "intervention"))
+        for row in wanted:
+            self._carry(self._bring_to_agree(row))
         return len(starts) == room or len(events) == room
+
+    async def carried(self) -> None:
+        """Waits for everything that is under way just now."""
+        if self._carrying:
+            await asyncio.wait(list(self._carrying))
+
+    async def control(self, id: str) -> bool:
+        """Brings the engine to agree with what an operator wants; `False` if it does not yet."""
+        async with self._env.store.reading() as tx:
+            record = await records.get(tx, id)
+        return record is not None and await self._bring_to_agree(record)
 
     def _carry(self, call: Carrying) -> None:
         task = asyncio.create_task(self._carried(call))
@@ -95,24 +111,60 @@ class Relay:
         start = self._engine.restart if record["runs"] else self._engine.schedule
         try:
             await start(record["kind"], record["engine_id"], record["input"])
-        except EngineConfused as error:
-            # Not even by force can the engine forget what it cannot read: the name is burnt.
-            log.warning("run under another name: %s", error)
-            async with self._env.store.transaction() as tx:
-                if record["runs"]:
-                    await records.rename(tx, record)
-                await records.release(tx, record["id"], RETRY)
-            return
         except EngineUnavailable as error:
             log.warning("not scheduled yet: %s", error)
+            burnt = isinstance(error, EngineConfused) and await self._is_burnt(record)
             async with self._env.store.transaction() as tx:
-                await records.release(tx, record["id"], RETRY)
+                if burnt:
+                    await records.rename(tx, record)
+                await records.release(tx, record)
             return
         async with self._env.store.transaction() as tx:
             await records.mark_scheduled(tx, record["id"])
+            if record["start_failures"]:
+                await interventions.heal(tx, f"{record['id']}/start")
+
+    async def _is_burnt(self, record: Any) -> bool:
+        """Whether what is left of a run can neither be read nor removed, while all others can.
+
+        Then its name is given up, a few times at most: whatever can be read again might run on.
+        """
+        tried = record["start_failures"] + 1
+        if not record["runs"] or tried % UNREADABLE or not await self._engine.answers():
+            return False
+        if len(records.names_before(record)) + 1 >= NAMES:
+            return False
+        try:
+            await self._engine.forget(record["engine_id"])
+        except EngineConfused as error:
+            log.warning("run under another name: %s", error)
+            return await self._engine.answers()
+        except EngineUnavailable as error:
+            log.warning("not removed: %s", error)
+        return False
 
     async def _ring(self, id: str, name: str) -> None:
         try:
             await self._engine.ring(id, name)
         except EngineUnavailable as error:
             log.warning("not raised yet: %s", error)
+
+    async def _bring_to_agree(self, record: Any) -> bool:
+        """An operator's wish stands in the record; what the engine missed is told again."""
+        by = record["terminated_by"]
+        try:
+            if by is not None:
+                await self._engine.stop(record["engine_id"])
+            else:
+                await self._engine.rest(record["engine_id"], record["suspended"])
+        except EngineUnavailable as error:
+            log.warning("not agreed yet: %s", error)
+            # What nobody can read takes no step either.
+            confused = isinstance(error, EngineConfused) and await self._engine.answers()
+            if by is None or not confused:
+                return False
+        async with self._env.store.transaction() as tx:
+            if by is not None:
+                await control.end_terminated(tx, record["id"], by)
+            await control.agreed(tx, record)
+        return True

@@ -115,6 +115,9 @@ class Settings(BaseSettings):
     wedge_after: float = 5.0
     reconcile_interval: float = 5.0
     stall_after: float = 30.0
+    start_alert_after: float = Field(
+        default=600.0, description="for what the engine does not start, or does not go on with"
+    )
     audit_interval: float = 60.0
     audit_after: float = Field(
         default=3600.0,

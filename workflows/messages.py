@@ -131,6 +131,8 @@ IncidentKind = Literal[
     "contradiction",  # an event that cannot be true together with the outcome
     "stuck",  # the engine gets nowhere with it, however often it is run again
     "bad_deployment",  # many instances fail alike
+    "engine_stalled",  # many instances stand still alike
+    "start_failed",  # the engine takes it from nobody
     "terminated",  # effects were left standing
     "unaccounted",  # money was taken, and nobody knows for what
     "forged",  # a decision that came past the API without a good signature

@@ -1,37 +1,66 @@
-"""What an operator may do to an instance."""
+"""What an operator may do to an instance.
+
+What is wanted is kept in the record first, with who wants it and why; the relay carries it to the
+engine until both agree. So an answer of 202 is a promise, and 200 says that it is done.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Body, Response
 from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.api.common import Parts, PartsOf, PathId
+from app.api.common import Note, Parts, PartsOf, PathId, Request_
 from app.api.views import view
 from app.api.workflows import unknown
 from app.auth import Operator
-from app.engine import ENDED, EngineUnavailable
+from app.engine import EngineUnavailable
 from app.errors import Problem
-from app.store import control, controls, inbox, interventions, records
+from app.store import audit_trail, control, controls, inbox, interventions, records
 from workflows.health_monitor import Control
 
 router = APIRouter(tags=["actions"])
 
+log = logging.getLogger(__name__)
 
-async def _open(parts: Parts, id: str) -> RowMapping:
-    """The record of an instance that has not ended.
+
+class Why(Request_):
+    """The reason for an action; it is kept beside who did it."""
+
+    reason: Note | None = None
+
+
+Reason = Annotated[Why | None, Body()]
+
+
+async def _open(tx: AsyncConnection, id: str) -> RowMapping:
+    """The record of an instance that has not ended, locked until the end of the transaction.
 
     Raises:
         Problem: 404, nobody accepted it; 409, it has ended.
     """
-    async with parts.store.reading() as tx:
-        record = await records.get(tx, id)
+    record = await records.get(tx, id, lock=True)
     if record is None:
         raise unknown(id)
     if record["state"] == "ended":
         raise Problem(409, "ended", "Ended already", f"its outcome is {record['outcome']}")
     return record
+
+
+async def _note(tx: AsyncConnection, id: str, what: str, by: Operator, why: Reason) -> None:
+    await audit_trail.write(
+        tx,
+        instance=id,
+        who=by.subject,
+        via="api",
+        what=what,
+        verdict="accepted",
+        event_id=None,
+        note=why.reason if why else None,
+    )
 
 
 async def _shown(parts: Parts, id: str) -> dict[str, Any]:
@@ -43,10 +72,12 @@ async def _shown(parts: Parts, id: str) -> dict[str, Any]:
 
 
 @router.post("/workflows/{id}/cancel", status_code=202)
-async def cancel(parts: PartsOf, operator: Operator, id: PathId) -> dict[str, Any]:
+async def cancel(
+    parts: PartsOf, operator: Operator, id: PathId, why: Reason = None
+) -> dict[str, Any]:
     """Asks an instance to undo everything. Where that is too late, its outcome says so."""
-    record = await _open(parts, id)
     async with parts.store.transaction() as tx:
+        record = await _open(tx, id)
         if record["kind"] == "health_monitor":
             # It has no step to undo, and hears nothing but controls.
             await controls.keep(tx, id, Control(event_id="cancel", action="stop"))
@@ -54,69 +85,88 @@ async def cancel(parts: PartsOf, operator: Operator, id: PathId) -> dict[str, An
             await inbox.keep(
                 tx, instance=id, event_id="cancel", name="cancel", type="cancel", data={}
             )
+        await _note(tx, id, "cancel", operator, why)
     parts.relay.poke()
     return await _shown(parts, id)
 
 
 @router.post("/workflows/{id}/suspend")
-async def suspend(parts: PartsOf, operator: Operator, id: PathId) -> dict[str, Any]:
+async def suspend(
+    parts: PartsOf, operator: Operator, id: PathId, response: Response, why: Reason = None
+) -> dict[str, Any]:
     """Lets an instance take no further step until it is resumed."""
-    return await _rest(parts, id, suspended=True)
+    async with parts.store.transaction() as tx:
+        await _open(tx, id)
+        await control.want(tx, id, suspended=True)
+        await _note(tx, id, "suspend", operator, why)
+    return await _carried(parts, id, response)
 
 
 @router.post("/workflows/{id}/resume")
-async def resume(parts: PartsOf, operator: Operator, id: PathId) -> dict[str, Any]:
+async def resume(
+    parts: PartsOf, operator: Operator, id: PathId, response: Response, why: Reason = None
+) -> dict[str, Any]:
     """Lets a suspended instance go on."""
-    return await _rest(parts, id, suspended=False)
-
-
-async def _rest(parts: Parts, id: str, *, suspended: bool) -> dict[str, Any]:
-    record = await _open(parts, id)
-    call = parts.engine.suspend if suspended else parts.engine.resume
-    try:
-        await call(record["engine_id"])
-    except EngineUnavailable as error:
-        raise Problem(503, "engine-unavailable", "Try again", str(error)) from error
     async with parts.store.transaction() as tx:
-        await control.suspend(tx, id, suspended)
+        await _open(tx, id)
+        await control.want(tx, id, suspended=False)
+        await _note(tx, id, "resume", operator, why)
+    return await _carried(parts, id, response)
+
+
+async def _carried(parts: Parts, id: str, response: Response) -> dict[str, Any]:
+    """Tells the engine at once, and says with 202 when it is only going to be told."""
+    if not await parts.relay.control(id):
+        response.status_code = 202
+    parts.relay.poke()
     return await _shown(parts, id)
 
 
 @router.post("/workflows/{id}/retry")
-async def retry(parts: PartsOf, operator: Operator, id: PathId) -> dict[str, Any]:
-    """Answers what an instance is parked for with `retry`; it goes on at the failed step."""
-    record = await _open(parts, id)
+async def retry(
+    parts: PartsOf, operator: Operator, id: PathId, why: Reason = None
+) -> dict[str, Any]:
+    """Tries the failed step again now: one parked for a person, or held to be reconciled."""
     async with parts.store.transaction() as tx:
+        record = await _open(tx, id)
         asked = record["waiting_for"] if record["status"] == "PARKED" else None
-        if asked is None or not await interventions.answer(
-            tx, asked, action="retry", note="retry", by=operator.subject
+        held = record["waiting_for"] == "reconcile"
+        note = (why.reason if why else None) or "retry"
+        if not held and (
+            asked is None
+            or not await interventions.answer(
+                tx, asked, action="retry", note=note, by=operator.subject
+            )
         ):
             raise Problem(409, "not-parked", "Nothing to retry", "it waits for no person")
+        await _note(tx, id, "retry", operator, why)
+    if held:
+        try:
+            await parts.engine.ring(record["engine_id"], "reconcile")
+        except EngineUnavailable as error:
+            # The reconciler rings it too, as soon as the engine listens.
+            log.warning("not rung yet: %s", error)
     parts.relay.poke()
     return await _shown(parts, id)
 
 
 @router.post("/workflows/{id}/terminate", status_code=202)
 async def terminate(
-    parts: PartsOf, operator: Operator, id: PathId, response: Response
+    parts: PartsOf, operator: Operator, id: PathId, response: Response, why: Reason = None
 ) -> dict[str, Any]:
     """The last resort: stops an instance as it is; an intervention lists what it left standing."""
-    engine_id = (await _open(parts, id))["engine_id"]
-    try:
-        state = await parts.engine.state(engine_id)
-        if state is not None and state.status not in ENDED:
-            await parts.engine.terminate(engine_id)
-            await parts.engine.settled(engine_id)
-    except EngineUnavailable as error:
-        raise Problem(503, "engine-unavailable", "Try again", str(error)) from error
     async with parts.store.transaction() as tx:
-        await control.end_terminated(tx, id, operator.subject)
+        await _open(tx, id)
+        await control.want(tx, id, terminated_by=operator.subject)
+        await _note(tx, id, "terminate", operator, why)
     response.headers["Location"] = f"/interventions/{id}/terminate/1"
-    return await _shown(parts, id)
+    return await _carried(parts, id, response)
 
 
 @router.post("/deployments/{id}/rollback", status_code=202, tags=["starts"])
-async def roll_back(parts: PartsOf, operator: Operator, id: PathId) -> dict[str, Any]:
+async def roll_back(
+    parts: PartsOf, operator: Operator, id: PathId, why: Reason = None
+) -> dict[str, Any]:
     """Brings back the version that was live before, unless a newer one is live by now."""
     async with parts.store.transaction() as tx:
         record = await records.get(tx, id, lock=True)
@@ -125,5 +175,6 @@ async def roll_back(parts: PartsOf, operator: Operator, id: PathId) -> dict[str,
         under_way = record["direction"] == "down"
         if not under_way and not await control.roll_back(tx, id, "rolled back on request"):
             raise Problem(409, "not-ready", "Nothing to roll back", "it is not READY")
+        await _note(tx, id, "rollback", operator, why)
     parts.relay.poke()
     return await _shown(parts, id)

@@ -1,8 +1,4 @@
-"""Every decision and every attempt at one, the refused ones too; rows are only ever added.
-
-Refusals are bounded: of each instance the first are kept, and the last of them opens an
-intervention, so that whoever tries for ever fills nobody's disk and is noticed.
-"""
+"""Every decision and action, and refused attempts at one; rows are only ever added."""
 
 from __future__ import annotations
 
@@ -27,8 +23,9 @@ async def write(
     what: str,
     verdict: str,
     event_id: str | None,
+    note: str | None = None,
 ) -> None:
-    """Adds a row."""
+    """Adds a row; the note is why, in the words of whoever did it."""
     row = {
         "instance": instance,
         "at": records.now(),
@@ -37,6 +34,7 @@ async def write(
         "what": what,
         "verdict": verdict,
         "event_id": event_id,
+        "note": note,
     }
     await tx.execute(insert(audit_trail).values(row))
 

@@ -1,29 +1,71 @@
-"""What an operator does to an instance, as it is noted in its record."""
+"""What an operator wants of an instance: kept in its record first, then carried to the engine."""
 
 from __future__ import annotations
 
-from sqlalchemy import update
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import RowMapping, and_, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import attempts, interventions, records
 from app.store.schema import records as table
 from workflows.messages import Ending, Incident
 
+CLAIM = 30.0  # seconds; longer than the calls that bring the engine to agree
 
-async def suspend(tx: AsyncConnection, id: str, suspended: bool) -> None:
-    """Notes that an instance is to rest, or to go on."""
-    await tx.execute(
-        update(table)
-        .where(table.c.id == id, records.OPEN)
-        .values(suspended=suspended, progress_at=records.now())
+
+async def want(
+    tx: AsyncConnection, id: str, *, suspended: bool | None = None, terminated_by: str | None = None
+) -> bool:
+    """Notes that an instance is to rest, to go on, or to be stopped; `False` if it has ended.
+
+    Whoever notes it carries it; the relay does if that was in vain.
+    """
+    at = records.now()
+    values: dict[str, Any] = {"control_at": at + timedelta(seconds=CLAIM)}
+    if suspended is not None:
+        values |= {"suspended": suspended, "progress_at": at, "woken_at": None}
+        # Whatever was to be heard of it while it rested is to be heard of now.
+        values["expected_at"] = case((table.c.expected_at < at, at), else_=table.c.expected_at)
+    if terminated_by is not None:
+        values["terminated_by"] = terminated_by
+    noted = await tx.execute(update(table).where(table.c.id == id, records.OPEN).values(**values))
+    return noted.rowcount == 1
+
+
+async def claim(tx: AsyncConnection, limit: int) -> list[RowMapping]:
+    """Takes instances with which the engine does not agree yet, each for `CLAIM` seconds."""
+    at = records.now()
+    query = select(table).where(table.c.control_at <= at).order_by(table.c.control_at)
+    query = query.limit(limit).with_for_update(skip_locked=True)
+    rows = list((await tx.execute(query)).mappings())
+    ids = [row["id"] for row in rows]
+    if ids:
+        again = at + timedelta(seconds=CLAIM)
+        await tx.execute(update(table).where(table.c.id.in_(ids)).values(control_at=again))
+    return rows
+
+
+async def agreed(tx: AsyncConnection, row: Any) -> None:
+    """The engine does what was wanted; somebody may want something else by now."""
+    same = and_(
+        table.c.id == row["id"],
+        table.c.suspended.is_(row["suspended"]),
+        table.c.engine_id == row["engine_id"],
+        table.c.terminated_by.is_not_distinct_from(row["terminated_by"]),
     )
+    await tx.execute(update(table).where(same).values(control_at=None))
 
 
-async def end_terminated(tx: AsyncConnection, id: str, by: str) -> None:
-    """Ends a terminated instance, and asks a person about the effects that it left standing."""
+async def end_terminated(tx: AsyncConnection, id: str, by: str) -> bool:
+    """Ends a terminated instance, and asks a person about the effects that it left standing.
+
+    Returns `False` when it had ended before.
+    """
     record = await records.get(tx, id, lock=True)
     if record is None or record["state"] == "ended":
-        return
+        return False
     left = await attempts.standing(tx, id)
     await records.end(tx, Ending(instance=id, outcome="TERMINATED", reason=f"terminated by {by}"))
     incident = Incident(
@@ -35,10 +77,12 @@ async def end_terminated(tx: AsyncConnection, id: str, by: str) -> None:
         blocking=False,
     )
     await interventions.open_(tx, incident)
+    return True
 
 
 async def roll_back(tx: AsyncConnection, id: str, reason: str) -> bool:
     """Reopens an ended instance on its way down; `False` if it is not one that succeeded."""
+    at = records.now()
     reopened = await tx.execute(
         update(table)
         .where(table.c.id == id, table.c.state == "ended", table.c.outcome == "READY")
@@ -50,10 +94,14 @@ async def roll_back(tx: AsyncConnection, id: str, reason: str) -> bool:
             outcome=None,
             ended_at=None,
             purged=False,
-            claimed_until=None,
+            suspended=False,
+            control_at=None,
+            claimed_until=at,
+            start_failures=0,
             runs=table.c.runs + 1,
             woken_at=None,
-            progress_at=records.now(),
+            progress_at=at,
+            expected_at=at,
         )
     )
     return reopened.rowcount == 1

@@ -41,7 +41,7 @@ async def keep(
     body_hash = records.content_hash({"name": name, "type": type, "data": data})
     # The record's lock orders this against a wait that is being opened or closed just now.
     record = await records.get(tx, instance, lock=True)
-    at = records.now()
+    at, heard = records.now(), await _has_a_listener(tx, record, name)
     row = {
         "instance": instance,
         "event_id": event_id,
@@ -50,9 +50,11 @@ async def keep(
         "data": data,
         "body_hash": body_hash,
         "received_at": at,
-        "next_raise_at": at if await _has_a_listener(tx, record, name) else None,
+        "next_raise_at": at if heard else None,
     }
     if await insert_once(tx, inbox, row):
+        if heard:
+            await _expect_to_be_heard(tx, instance, at)
         return True
     query = select(inbox.c.body_hash).where(_is(instance, name, event_id))
     if (await tx.execute(query)).scalar_one() != body_hash:
@@ -70,6 +72,15 @@ async def _has_a_listener(tx: AsyncConnection, record: RowMapping | None, name: 
         waits.c.state.in_(AWAITED),
     )
     return (await tx.execute(query.limit(1))).first() is not None
+
+
+async def _expect_to_be_heard(tx: AsyncConnection, instance: str, at: datetime) -> None:
+    """Who waits is to go on now; one at work hears of it when that is done."""
+    await tx.execute(
+        update(record_table)
+        .where(record_table.c.id == instance, record_table.c.status.in_(("WAITING", "PARKED")))
+        .values(expected_at=at)
+    )
 
 
 async def take(tx: AsyncConnection, wait: Wait) -> Taken:

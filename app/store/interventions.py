@@ -77,7 +77,31 @@ async def answer(
     row = await get(tx, id)
     if row is not None and action == "retry":
         await attempts.forgive(tx, row["key"])
+    await tx.execute(
+        update(record_table)
+        .where(record_table.c.waiting_for == id, records.OPEN)
+        .where(record_table.c.id == (row["instance"] if row else None))
+        .values(expected_at=at)
+    )
     return True
+
+
+async def is_open(tx: AsyncConnection, key: str) -> bool:
+    """Whether somebody is being asked under a key."""
+    query = select(interventions.c.id).where(
+        interventions.c.key == key, interventions.c.action.is_(None)
+    )
+    return (await tx.execute(query.limit(1))).first() is not None
+
+
+async def heal(tx: AsyncConnection, key: str) -> None:
+    """Closes what was asked under a key: it is over, and nobody need answer any more."""
+    at = records.now()
+    await tx.execute(
+        update(interventions)
+        .where(interventions.c.key == key, interventions.c.action.is_(None))
+        .values(action="healed", answered_by="reconciler", answered_at=at)
+    )
 
 
 async def close_forward(tx: AsyncConnection, instance: str) -> None:

@@ -1,122 +1,245 @@
-"""What the reconciler asks the records, and what it notes there."""
+"""What the reconciler asks the records, and what it notes there. Every query is of an index."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import RowMapping, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, case, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.load import WINDOW, Load
 from app.store import records
-from app.store.inbox import ALWAYS_RAISED, AWAITED
-from app.store.schema import inbox, interventions, waits
+from app.store.schema import attempts, interventions
 from app.store.schema import records as table
 
+# Where a page of a list ended: the time and the id of its last row.
+Place = tuple[datetime, str]
 
-async def stalled(tx: AsyncConnection, patience: float, limit: int) -> list[RowMapping]:
-    """Instances without progress for `patience` seconds past what they are known to wait for.
+AWAKE = and_(table.c.state == "scheduled", table.c.suspended.is_(False))
 
-    An instance that is suspended, or parked for a person who has not answered, is left alone; so
-    is one that waits for a date that has not come and an event that nobody has sent.
+
+async def load(tx: AsyncConnection) -> Load:
+    """How many instances are due by now, and how much moved within the last minute."""
+    at = records.now()
+    window = timedelta(seconds=WINDOW)
+    # A step that waits to be reconciled is in no queue.
+    held = table.c.waiting_for.is_not_distinct_from("reconcile")
+    due = and_(AWAKE, table.c.expected_at < at, ~held)
+    near = table.c.expected_at.between(at - window, at + window)
+    moved = and_(AWAKE, near, table.c.progress_at > at - window)
+    ended = and_(table.c.purged.is_(False), table.c.ended_at > at - window)
+    tried = attempts.c.begun_at > at - window
+    # Both are fewer than what really moved: the first counts an instance once, the others do not
+    # see what has no effect.
+    instances = await _count(tx, moved) + await _count(tx, ended)
+    effects = await _count(tx, tried) + await _count(tx, ended)
+    return Load(
+        queued=await _count(tx, due),
+        moves=max(instances, effects),
+        woken=await _count(tx, and_(due, table.c.woken_at.is_not(None))),
+    )
+
+
+async def _count(tx: AsyncConnection, condition: ColumnElement[bool]) -> int:
+    counted: int = (await tx.execute(select(func.count()).where(condition))).scalar_one()
+    return counted
+
+
+async def late(
+    tx: AsyncConnection, patience: float, after: Place | None, limit: int
+) -> list[RowMapping]:
+    """Instances of which nothing was heard for `patience` seconds past when it was expected.
+
+    Longest first, from behind `after`. Nothing is expected of one that is suspended, or parked for
+    a person who has not answered.
     """
-    at = records.now() - timedelta(seconds=patience)
-    heard = exists().where(
-        inbox.c.instance == table.c.id,
-        inbox.c.consumed_at.is_(None),
-        inbox.c.received_at < at,
-        or_(
-            inbox.c.name.in_(ALWAYS_RAISED),
-            exists().where(
-                waits.c.instance == inbox.c.instance,
-                waits.c.name == inbox.c.name,
-                waits.c.state.in_(AWAITED),
-            ),
-        ),
-    )
-    answered = exists().where(
-        interventions.c.id == table.c.waiting_for,
-        or_(
-            interventions.c.answered_at < at,
-            and_(interventions.c.kind == "stuck", interventions.c.answered_at.is_not(None)),
-        ),
-    )
-    overdue = or_(
-        and_(table.c.status == "RUNNING", table.c.progress_at < at),
-        and_(table.c.status == "WAITING", or_(table.c.due_at < at, heard)),
-        and_(table.c.status == "PARKED", or_(answered, heard)),
-        and_(table.c.status == "ACCEPTED", table.c.progress_at < at),
-    )
-    query = (
-        select(table)
-        .where(table.c.state == "scheduled", table.c.suspended.is_(False), overdue)
-        .order_by(table.c.progress_at)
-        .limit(limit)
-    )
-    return [row for row in (await tx.execute(query)).mappings() if _patient(row, at)]
+    before = records.now() - timedelta(seconds=patience)
+    query = select(table).where(AWAKE, table.c.expected_at < before)
+    if after is not None:
+        query = query.where(tuple_(table.c.expected_at, table.c.id) > after)
+    query = query.order_by(table.c.expected_at, table.c.id).limit(limit)
+    return list((await tx.execute(query)).mappings())
 
 
-def _patient(row: RowMapping, at: datetime) -> bool:
-    """Whether even the longest pause between two honest attempts is over."""
-    if row["status"] != "RUNNING":
-        return True
-    pause = timedelta(seconds=1.25 * row["input"].get("retry", {}).get("cap", 30))
-    idle: bool = row["progress_at"] + pause < at
-    return idle
+def _unchanged(row: Any) -> ColumnElement[bool]:
+    """Whether a record is as it was seen: it got nowhere since, and nobody ran it again."""
+    return and_(
+        table.c.id == row["id"],
+        table.c.state == row["state"],
+        table.c.suspended.is_(False),
+        table.c.progress_at == row["progress_at"],
+        table.c.runs == row["runs"],
+    )
 
 
-async def woken(tx: AsyncConnection, id: str) -> None:
+async def still(tx: AsyncConnection, row: Any) -> bool:
+    """Whether a record is as it was seen, and stays so until the end of this transaction."""
+    await records.get(tx, row["id"], lock=True)
+    return (await tx.execute(select(table.c.id).where(_unchanged(row)))).first() is not None
+
+
+async def woken(tx: AsyncConnection, row: Any) -> None:
     """Notes that an instance was woken; progress makes that forgotten."""
-    await tx.execute(
-        update(table).where(table.c.id == id, records.OPEN).values(woken_at=records.now())
-    )
+    at = func.coalesce(table.c.woken_at, records.now())
+    await tx.execute(update(table).where(_unchanged(row)).values(woken_at=at))
 
 
-async def run_again(tx: AsyncConnection, id: str, *, runs: int) -> None:
-    """Hands an instance to the relay once more: same id, same input, the record knows the rest."""
-    await tx.execute(
+async def expect(tx: AsyncConnection, row: Any, at: datetime | None) -> None:
+    """When something is to be heard of an instance; `None` when a person is to act first."""
+    await tx.execute(update(table).where(_unchanged(row)).values(expected_at=at))
+
+
+async def run_again(tx: AsyncConnection, row: Any, *, runs: int) -> bool:
+    """Hands an instance to the relay once more, if it still is as it was seen.
+
+    Same id, same input; the record knows the rest.
+    """
+    at = records.now()
+    handed = await tx.execute(
         update(table)
-        .where(table.c.id == id, table.c.state == "scheduled")
+        .where(_unchanged(row))
         .values(
             state="accepted",
             status="ACCEPTED",
             waiting_for=None,
             due_at=None,
-            claimed_until=None,
+            claimed_until=at,
+            start_failures=0,
             runs=runs,
             woken_at=None,
-            progress_at=records.now(),
+            progress_at=at,
+            expected_at=at,
         )
     )
+    return handed.rowcount == 1
+
+
+async def give_up(tx: AsyncConnection, row: Any, cause: str) -> bool:
+    """Takes an instance out of the engine's hands, if it still is as it was seen.
+
+    Any progress forgets `woken_at`, so it tells whether the instance moved after all.
+    """
+    at = records.now()
+    reason = case((table.c.direction == "forward", cause), else_=table.c.reason)
+    taken = await tx.execute(
+        update(table)
+        .where(_unchanged(row))
+        .values(state="given_up", claimed_until=at, woken_at=at, reason=reason)
+    )
+    return taken.rowcount == 1
+
+
+async def claim_given_up(tx: AsyncConnection, limit: int, seconds: float) -> list[RowMapping]:
+    """Takes up to `limit` given up instances, each for so many seconds."""
+    at = records.now()
+    query = (
+        select(table)
+        .where(table.c.state == "given_up", table.c.claimed_until <= at)
+        .order_by(table.c.claimed_until)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = list((await tx.execute(query)).mappings())
+    until = at + timedelta(seconds=seconds)
+    ids = [row["id"] for row in rows]
+    if ids:
+        await tx.execute(update(table).where(table.c.id.in_(ids)).values(claimed_until=until))
+    return rows
 
 
 async def park(tx: AsyncConnection, id: str, intervention: str) -> None:
     """The ladder has ended: a person decides."""
-    await records.progress(tx, id, status="PARKED", waiting_for=intervention, expected_at=None)
+    await records.progress(
+        tx,
+        id,
+        state="scheduled",
+        claimed_until=None,
+        status="PARKED",
+        waiting_for=intervention,
+        expected_at=None,
+    )
 
 
-async def held(tx: AsyncConnection, before: datetime, limit: int) -> list[RowMapping]:
-    """Instances whose step waits for the reconciliation loop."""
+async def answered(tx: AsyncConnection, limit: int) -> list[RowMapping]:
+    """Instances at the end of the ladder whose person has answered, with the answer."""
+    query = (
+        select(table, interventions.c.id.label("intervention"), interventions.c.action)
+        .join(interventions, interventions.c.id == table.c.waiting_for)
+        .where(interventions.c.kind == "stuck", interventions.c.next_raise_at.is_not(None))
+        .where(interventions.c.action.is_not(None), table.c.state == "scheduled")
+        .limit(limit)
+    )
+    return list((await tx.execute(query)).mappings())
+
+
+async def heard(tx: AsyncConnection, intervention: str) -> None:
+    """An answer was heard; nobody need be rung for it any more."""
+    await tx.execute(
+        update(interventions).where(interventions.c.id == intervention).values(next_raise_at=None)
+    )
+
+
+async def unanswered(tx: AsyncConnection, row: Any) -> bool:
+    """Whether an instance is parked for a person who has not answered."""
+    asked = select(interventions.c.id).where(
+        interventions.c.id == row["waiting_for"], interventions.c.action.is_(None)
+    )
+    return row["status"] == "PARKED" and (await tx.execute(asked)).first() is not None
+
+
+async def held(
+    tx: AsyncConnection, pause: float, after: Place | None, limit: int
+) -> list[RowMapping]:
+    """Instances whose step has waited for the reconciliation loop for `pause` seconds."""
+    before = records.now() - timedelta(seconds=pause)
+    query = select(table).where(
+        AWAKE, table.c.waiting_for == "reconcile", table.c.expected_at < before
+    )
+    if after is not None:
+        query = query.where(tuple_(table.c.expected_at, table.c.id) > after)
+    query = query.order_by(table.c.expected_at, table.c.id).limit(limit)
+    return list((await tx.execute(query)).mappings())
+
+
+async def unstarted(tx: AsyncConnection, patience: float, limit: int) -> list[RowMapping]:
+    """Instances that the engine has refused for `patience` seconds."""
+    before = records.now() - timedelta(seconds=patience)
     query = (
         select(table)
-        .where(table.c.state == "scheduled", table.c.suspended.is_(False))
-        .where(table.c.waiting_for == "reconcile", table.c.progress_at < before)
-        .order_by(table.c.progress_at)
+        .where(table.c.state == "accepted", table.c.suspended.is_(False))
+        .where(table.c.start_failures > 0, table.c.progress_at < before)
         .limit(limit)
     )
     return list((await tx.execute(query)).mappings())
 
 
-async def forgettable(tx: AsyncConnection, before: datetime, limit: int) -> list[RowMapping]:
-    """Ended instances that the engine may forget; their records stay."""
+async def forgettable(
+    tx: AsyncConnection, retention: float, after: Place | None, limit: int
+) -> list[RowMapping]:
+    """Instances that ended so many seconds ago and that the engine has not forgotten."""
+    before = records.now() - timedelta(seconds=retention)
+    query = select(table).where(
+        table.c.purged.is_(False), table.c.ended_at < before, table.c.state == "ended"
+    )
+    if after is not None:
+        query = query.where(tuple_(table.c.ended_at, table.c.id) > after)
+    query = query.order_by(table.c.ended_at, table.c.id).limit(limit)
+    return list((await tx.execute(query)).mappings())
+
+
+async def forgotten(tx: AsyncConnection, row: Any) -> None:
+    """The engine has forgotten it, unless it was reopened since."""
+    ended = and_(table.c.id == row["id"], table.c.ended_at == row["ended_at"])
+    await tx.execute(update(table).where(ended).values(purged=True))
+
+
+async def renamed(tx: AsyncConnection, after: str, limit: int) -> list[RowMapping]:
+    """Instances that have left burnt names behind, in order of their ids."""
     query = (
-        select(table.c.id, table.c.engine_id)
-        .where(table.c.state == "ended", table.c.purged.is_(False), table.c.ended_at < before)
-        .order_by(table.c.ended_at)
+        select(table)
+        .where(table.c.engine_id != table.c.id, table.c.id > after, table.c.purged.is_(False))
+        .order_by(table.c.id)
         .limit(limit)
     )
     return list((await tx.execute(query)).mappings())
-
-
-async def forgotten(tx: AsyncConnection, id: str) -> None:
-    """The engine has forgotten it."""
-    await tx.execute(update(table).where(table.c.id == id).values(purged=True))

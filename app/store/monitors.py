@@ -134,7 +134,13 @@ async def _round(
         await records.progress(tx, record["id"], status="RUNNING", step=step)
     else:
         await records.progress(
-            tx, record["id"], status="WAITING", step=None, waiting_for=controls.NAME, due_at=due
+            tx,
+            record["id"],
+            status="WAITING",
+            step=None,
+            waiting_for=controls.NAME,
+            due_at=due,
+            expected_at=due,
         )
     return Round(
         generation=generation,

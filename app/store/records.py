@@ -8,7 +8,7 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, not_, or_, select, update
+from sqlalchemy import RowMapping, and_, case, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import insert_once
@@ -17,6 +17,7 @@ from app.store.schema import inbox, records
 from workflows.messages import Beginning, Ending, Turn
 
 OPEN = records.c.state != "ended"
+MAX_PAUSE = 60.0  # seconds between two tries to start an instance
 
 
 def content_hash(body: Any) -> str:
@@ -65,6 +66,7 @@ async def accept(
             "accepted_at": at,
             "progress_at": at,
             "expected_at": at,
+            "claimed_until": at,
         },
     )
     existing = await get(tx, id)
@@ -123,9 +125,10 @@ async def claim_unscheduled(tx: AsyncConnection, limit: int, claim: float) -> li
     at = now()
     free = and_(
         records.c.state == "accepted",
-        or_(records.c.claimed_until.is_(None), records.c.claimed_until < at),
+        records.c.suspended.is_(False),
+        records.c.claimed_until <= at,
     )
-    query = select(records).where(free).order_by(records.c.accepted_at).limit(limit)
+    query = select(records).where(free).order_by(records.c.claimed_until).limit(limit)
     rows = list((await tx.execute(query.with_for_update(skip_locked=True))).mappings())
     for again in (False, True):
         ids = [row["id"] for row in rows if (row["runs"] > 0) == again]
@@ -138,32 +141,51 @@ async def claim_unscheduled(tx: AsyncConnection, limit: int, claim: float) -> li
 
 
 async def mark_scheduled(tx: AsyncConnection, id: str) -> None:
-    """The engine has it."""
+    """The engine has it, and something is to be heard of it now, unless it was heard already."""
+    at = now()
+    unheard = (records.c.status == "ACCEPTED", at)
     await tx.execute(
         update(records)
         .where(records.c.id == id, records.c.state == "accepted")
-        .values(state="scheduled", claimed_until=None)
+        .values(
+            state="scheduled",
+            claimed_until=None,
+            start_failures=0,
+            expected_at=case(unheard, else_=records.c.expected_at),
+        )
     )
 
 
-async def release(tx: AsyncConnection, id: str, delay: float) -> None:
-    """Gives a claimed record back, to be tried again in `delay` seconds."""
+async def release(tx: AsyncConnection, record: RowMapping) -> None:
+    """Gives a claimed record back, to be tried again after a pause that grows with its failures."""
+    pause = min(MAX_PAUSE, 2.0 ** min(record["start_failures"], 10))
     await tx.execute(
         update(records)
-        .where(records.c.id == id, records.c.state == "accepted")
-        .values(claimed_until=now() + timedelta(seconds=delay))
+        .where(records.c.id == record["id"], records.c.state == "accepted")
+        .values(
+            claimed_until=now() + timedelta(seconds=pause),
+            start_failures=records.c.start_failures + 1,
+        )
     )
 
 
-async def rename(tx: AsyncConnection, record: RowMapping) -> str:
+def names_before(record: RowMapping) -> list[str]:
+    """The names under which the engine knew an instance, and could no longer read it."""
+    _, _, number = record["engine_id"].partition("~")
+    earlier = [f"{record['id']}~{n}" for n in range(1, int(number or 0))]
+    return [record["id"], *earlier] if number else []
+
+
+async def rename(tx: AsyncConnection, record: RowMapping) -> None:
     """Gives an instance another name in the engine; its id, and so its keys, stay."""
     # A tilde, because no id that a caller may choose has one.
-    _, _, number = record["engine_id"].partition("~")
-    engine_id = f"{record['id']}~{int(number or 0) + 1}"
+    engine_id = f"{record['id']}~{len(names_before(record)) + 1}"
     await tx.execute(
-        update(records).where(records.c.id == record["id"]).values(engine_id=engine_id)
+        update(records)
+        .where(records.c.id == record["id"], records.c.engine_id == record["engine_id"])
+        .where(records.c.state == "accepted")
+        .values(engine_id=engine_id)
     )
-    return engine_id
 
 
 async def begin(tx: AsyncConnection, id: str) -> Beginning:

@@ -89,7 +89,11 @@ records = Table(
     Column("claimed_until", Instant),
     # How often its start was refused in a row, so that somebody is told of one that never succeeds.
     Column("start_failures", Integer, nullable=False, default=0),
+    # What an operator wants of it, and when that is to be carried to the engine (again); nothing
+    # once both agree.
     Column("suspended", Boolean, nullable=False, default=False),
+    Column("terminated_by", String(100)),
+    Column("control_at", Instant),
     # How often the instance was run again, and when it was woken since it last got anywhere.
     Column("runs", Integer, nullable=False, default=0),
     Column("woken_at", Instant),
@@ -101,6 +105,14 @@ records = Table(
     Index(None, "version", "state"),
     Index(None, "state", "suspended", "expected_at"),
     Index(None, "purged", "ended_at"),
+    Index(None, "control_at"),
+)
+# The few whose name in the engine is not their id.
+Index(
+    "ix_records_renamed",
+    records.c.id,
+    sqlite_where=records.c.engine_id != records.c.id,
+    postgresql_where=records.c.engine_id != records.c.id,
 )
 
 # Every event from outside, kept before anybody is told of it. `name` is its source: two providers

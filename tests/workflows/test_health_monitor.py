@@ -339,7 +339,7 @@ async def test_the_ladder_hears_a_control_that_nobody_was_told_of(watched: Watch
     await watched.run().advance(timers=False)
     async with watched.desk.store.transaction() as tx:
         await records.mark_scheduled(tx, ID)
-        assert await ladder.stalled(tx, 0, 10) == []
+        assert await ladder.late(tx, 0, None, 10) == []
     await watched.control("pause")
     async with watched.desk.store.reading() as tx:
-        assert [row["id"] for row in await ladder.stalled(tx, 0, 10)] == [ID]
+        assert [row["id"] for row in await ladder.late(tx, 0, None, 10)] == [ID]

@@ -26,6 +26,14 @@ def upgrade() -> None:
             op.f("ix_records_state_suspended_expected_at"), ["state", "suspended", "expected_at"]
         )
         records.create_index(op.f("ix_records_purged_ended_at"), ["purged", "ended_at"])
+        records.add_column(sa.Column("terminated_by", sa.String(length=100), nullable=True))
+        records.add_column(sa.Column("control_at", Instant(), nullable=True))
+        records.create_index(op.f("ix_records_control_at"), ["control_at"])
+    renamed = sa.text("engine_id != id")
+    op.create_index(
+        "ix_records_renamed", "records", ["id"], sqlite_where=renamed, postgresql_where=renamed
+    )
+    op.execute("UPDATE records SET claimed_until = accepted_at WHERE claimed_until IS NULL")
     # What was under way before this is expected when it waits for, or else by now.
     op.execute("UPDATE records SET expected_at = COALESCE(due_at, progress_at)")
     op.execute("UPDATE records SET expected_at = NULL WHERE status IN ('PARKED', 'ENDED')")

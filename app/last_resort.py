@@ -1,0 +1,100 @@
+"""The end of the ladder: out of the engine's hands, undone from here, and then a person's.
+
+Nothing is undone beside a run that may be alive: the engine's instance is ended first, and seen to
+have ended. The direction is recorded before the first undo, so a run that wakes up later, and one
+that a person asks for, find it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from activities.effect import Env
+from app.audit import undo_without_engine
+from app.engine import Engine, EngineConfused, EngineUnavailable
+from app.store import interventions, ladder, records
+from workflows import latest
+from workflows.messages import Incident, Turn
+
+log = logging.getLogger(__name__)
+
+CLAIM = 300.0  # seconds; every undo of an instance, each of which may last 30
+ABREAST = 8
+IN_VAIN = "the engine got nowhere with it"
+NOT_STOPPED = "nothing was undone: the engine can neither run nor stop it"
+
+
+async def sweep(env: Env, engine: Engine) -> list[str]:
+    """Goes on with instances that were given up; returns the ids of those that are parked now."""
+    async with env.store.transaction() as tx:
+        rows = await ladder.claim_given_up(tx, ABREAST, CLAIM)
+    done = await asyncio.gather(
+        *(_undo_and_ask(env, engine, row) for row in rows), return_exceptions=True
+    )
+    for row, came in zip(rows, done, strict=True):
+        if isinstance(came, BaseException):
+            log.error("%s: not undone yet", row["id"], exc_info=came)
+    return [row["id"] for row, parked in zip(rows, done, strict=True) if parked is True]
+
+
+async def _undo_and_ask(env: Env, engine: Engine, row: Any) -> bool:
+    """May be done again if whoever did it dies half-way; `False` if it is not parked."""
+    stopped = await _stop(engine, row["engine_id"])
+    if stopped is None:
+        return False  # the engine is away: later, when the claim is over
+    cause = row["reason"] if row["direction"] == "forward" else IN_VAIN
+    if not stopped:
+        return await _ask(env, row["id"], f"{cause}; {NOT_STOPPED}")
+    if not await _turn_down(env, row["id"], cause):
+        return False
+    return await _ask(env, row["id"], f"{cause}; {await undo_without_engine(env, row)}")
+
+
+async def _stop(engine: Engine, engine_id: str) -> bool | None:
+    """Whether it has ended in the engine; `None` when nobody knows."""
+    try:
+        await engine.stop(engine_id)
+    except EngineUnavailable as error:
+        log.warning("ladder: not stopped: %s", error)
+        unreadable = isinstance(error, EngineConfused) and await engine.answers()
+        return False if unreadable else None
+    return True
+
+
+async def _turn_down(env: Env, id: str, cause: str) -> bool:
+    """Records the direction; one that moved before it was stopped is run again instead."""
+    async with env.store.transaction() as tx:
+        record = await records.get(tx, id, lock=True)
+        if record is None or record["state"] != "given_up":
+            return False
+        if record["direction"] == "down":
+            return True
+        if record["woken_at"] is None:
+            await ladder.run_again(tx, record, runs=max(1, record["runs"]))
+            return False
+        if _undos(record):
+            await records.turn(tx, Turn(instance=id, direction="down", reason=cause[:500]))
+            await interventions.close_forward(tx, id)
+    return True
+
+
+def _undos(record: Any) -> bool:
+    version = latest(record["kind"])
+    steps = version.steps(version.input.model_validate(record["input"]))
+    return any(step.undo for step in steps)
+
+
+async def _ask(env: Env, id: str, reason: str) -> bool:
+    async with env.store.transaction() as tx:
+        record = await records.get(tx, id, lock=True)
+        if record is None or record["state"] != "given_up":
+            return False
+        asked = [one for one in await interventions.of_instance(tx, id) if one["kind"] == "stuck"]
+        incident = Incident(
+            instance=id, key=f"{id}/engine", n=len(asked) + 1, kind="stuck", reason=reason[:500]
+        )
+        await interventions.open_(tx, incident)
+        await ladder.park(tx, id, incident.id)
+    return True

@@ -1,0 +1,372 @@
+"""What the ladder does to whom, on both databases, with a clock that tests put forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from activities.effect import Env
+from app import last_resort
+from app.climb import Climb
+from app.reconcile import Bell, Reconciler, Report
+from app.relay import Relay
+from app.settings import Settings
+from app.store import Store, clock, control, inbox, interventions, ladder, records
+from app.store.schema import records as table
+from tests.support.fake_engine import FakeEngine
+from workflows.messages import Ending, Incident
+
+STALL_AFTER = 30.0
+
+
+class World:
+    """A store, an engine that is not there, and a ladder; time goes by when it is told to."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.engine = FakeEngine()
+        self.as_engine: Any = self.engine  # for what wants the real one
+        self.settings = Settings(webhook_secrets={}, stall_after=STALL_AFTER)
+        self.env: Any = Env(store=store, providers=None)  # type: ignore[arg-type]
+        engine: Any = self.as_engine
+        self.bell = Bell(self.env, engine)
+        self.climb = Climb(self.env, engine, self.settings, self.bell.ring)
+        self.reconciler = Reconciler(self.env, engine, self.settings, lambda: None)
+        self.relay = Relay(self.env, engine, 0.5)
+        self.begun = records.now()
+
+    def pass_time(self, seconds: float) -> None:
+        clock.skew.set(clock.skew.get() + timedelta(seconds=seconds))
+
+    async def running(self, id: str, kind: str = "task_processing", **values: Any) -> str:
+        async with self.store.transaction() as tx:
+            await records.accept(
+                tx,
+                id=id,
+                kind=kind,
+                idempotency_key=None,
+                request_hash="h",
+                input={"title": "t", "assignee": "a", "effort": 1},
+            )
+            await records.mark_scheduled(tx, id)
+            await records.progress(tx, id, status="RUNNING", **values)
+        self.engine.statuses[id] = "RUNNING"
+        return id
+
+    async def record(self, id: str) -> Any:
+        async with self.store.reading() as tx:
+            return await records.get(tx, id)
+
+    async def sweep(self) -> Report:
+        report = Report()
+        await self.climb.sweep(report)
+        await self.bell.silence()
+        return report
+
+    async def sweeps(self, seconds: float) -> Report:
+        """Sweeps every five seconds for so long; returns all that they did."""
+        total = Report()
+        for _ in range(int(seconds / 5)):
+            self.pass_time(5)
+            for name, ids in (await self.sweep()).as_dict().items():
+                getattr(total, name).extend(ids)
+        return total
+
+    async def asked(self, instance: str) -> list[Any]:
+        async with self.store.reading() as tx:
+            return await interventions.of_instance(tx, instance)
+
+
+@pytest.fixture
+async def world(store: Store) -> World:
+    return World(store)
+
+
+@pytest.fixture(autouse=True)
+def time_stands() -> Iterator[None]:
+    token = clock.skew.set(timedelta(0))
+    yield
+    clock.skew.reset(token)
+
+
+async def test_two_hundred_honest_backoffs_hide_nobody(world: World) -> None:
+    for number in range(205):
+        later = records.now() + timedelta(hours=1)
+        await world.running(f"slow-{number}", expected_at=later)
+    await world.running("stuck")
+    done = await world.sweeps(2 * STALL_AFTER)
+    assert (done.woken, done.run_again) == (["stuck"], [])
+
+
+async def test_two_hundred_that_have_no_version_hide_nobody_and_are_told_of(world: World) -> None:
+    for number in range(205):
+        world.engine.statuses[await world.running(f"old-{number}")] = "STALLED"
+    await world.running("stuck")
+    done = await world.sweeps(900)
+    assert "stuck" in done.woken
+    assert not any(id.startswith("old") for id in done.woken + done.run_again)
+    still = [one["key"] for one in await world.asked("-") if one["action"] is None]
+    assert still == ["engine/left_alone"]
+
+
+async def test_a_queue_is_not_a_stall(world: World) -> None:
+    """Three hundred stand in it, and one of them moves every second."""
+    ids = [await world.running(f"task-{number}") for number in range(300)]
+    for round in range(100):
+        world.pass_time(5)
+        async with world.store.transaction() as tx:
+            for number in range(5):
+                await records.progress(tx, ids[(5 * round + number) % 300], status="RUNNING")
+        done = await world.sweep()
+        assert done.empty, round
+    for round in range(60):  # it empties: those that are left had the longest wait
+        async with world.store.transaction() as tx:
+            for id in ids[round * 5 : round * 5 + 5]:
+                await records.end(tx, Ending(instance=id, outcome="DONE"))
+        world.pass_time(5)
+        assert (await world.sweep()).empty
+    assert await world.asked("-") == []
+
+
+async def test_many_that_stand_still_are_one_fault_until_one_moves(world: World) -> None:
+    ids = [await world.running(f"task-{number}") for number in range(100)]
+    done = await world.sweeps(600)
+    assert 0 < len(done.woken) <= 50, "a few are tried"
+    assert not done.given_up
+    (asked,) = await world.asked("-")
+    assert (asked["kind"], asked["action"]) == ("engine_stalled", None)
+    async with world.store.transaction() as tx:
+        for id in ids:
+            await records.end(tx, Ending(instance=id, outcome="DONE"))
+    await world.sweeps(70)
+    (asked,) = await world.asked("-")
+    assert asked["action"] == "healed"
+
+
+async def test_the_stranded_are_woken_ever_faster_while_it_helps(world: World) -> None:
+    ids = {await world.running(f"task-{number}") for number in range(150)}
+    for _ in range(60):
+        world.pass_time(5)
+        report = await world.sweep()
+        async with world.store.transaction() as tx:
+            for id in report.woken:
+                await records.end(tx, Ending(instance=id, outcome="DONE"))
+        ids -= set(report.woken)
+    assert not ids
+
+
+async def test_one_that_moved_since_it_was_seen_is_not_run_again(world: World) -> None:
+    await world.running("task")
+    seen = await world.record("task")
+    async with world.store.transaction() as tx:
+        world.pass_time(1)
+        await records.progress(tx, "task", status="RUNNING")
+        assert not await ladder.run_again(tx, seen, runs=1)
+        assert not await ladder.give_up(tx, seen, "why")
+
+
+async def given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A task that the ladder has given up; returns the instances that are undone from then on."""
+    undone: list[str] = []
+
+    async def undo(_: Any, record: Any) -> str:
+        found = await world.record(record["id"])
+        assert found["direction"] == "down", "the direction stands before the first undo"
+        undone.append(record["id"])
+        return "all undone"
+
+    monkeypatch.setattr(last_resort, "undo_without_engine", undo)
+    await world.running("task")
+    async with world.store.transaction() as tx:
+        await tx.execute(update(table).values(runs=2))
+    world.engine.statuses["task"] = "FAILED"
+    world.pass_time(STALL_AFTER + 1)
+    assert (await world.sweep()).given_up == ["task"]
+    return undone
+
+
+async def test_the_last_resort_stops_undoes_and_asks(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undone = await given_up(world, monkeypatch)
+    assert await last_resort.sweep(world.env, world.as_engine) == ["task"]
+    assert undone == ["task"]
+    (asked,) = await world.asked("task")
+    assert "all undone" in asked["reason"]
+    record = await world.record("task")
+    assert (record["status"], record["waiting_for"]) == ("PARKED", asked["id"])
+    async with world.store.transaction() as tx:
+        await interventions.answer(tx, asked["id"], action="retry", note="n", by="p")
+    assert (await world.sweep()).run_again == ["task"]
+
+
+async def test_a_task_that_ends_during_the_climb_is_not_undone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undone = await given_up(world, monkeypatch)
+
+    async def ends() -> None:
+        async with world.store.transaction() as tx:
+            await records.end(tx, Ending(instance="task", outcome="DONE"))
+
+    world.engine.before_stop = ends
+    assert await last_resort.sweep(world.env, world.as_engine) == []
+    assert undone == []
+    assert (await world.record("task"))["outcome"] == "DONE"
+
+
+async def test_a_task_that_moves_during_the_climb_is_run_again_and_not_undone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undone = await given_up(world, monkeypatch)
+
+    async def moves() -> None:
+        async with world.store.transaction() as tx:
+            await records.progress(tx, "task", status="RUNNING")
+
+    world.engine.before_stop = moves
+    assert await last_resort.sweep(world.env, world.as_engine) == []
+    assert undone == []
+    assert (await world.record("task"))["state"] == "accepted"
+
+
+async def test_nothing_is_undone_beside_a_run_that_may_be_alive(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undone = await given_up(world, monkeypatch)
+    world.engine.unstoppable = True
+    assert await last_resort.sweep(world.env, world.as_engine) == []
+    world.engine.unstoppable, world.engine.unreadable = False, {"task"}
+    world.pass_time(last_resort.CLAIM + 1)
+    assert await last_resort.sweep(world.env, world.as_engine) == ["task"]
+    assert undone == []
+    (asked,) = await world.asked("task")
+    assert "nothing was undone" in asked["reason"]
+
+
+async def test_who_is_parked_and_cancelled_is_woken_and_not_run_again(world: World) -> None:
+    incident = Incident(
+        instance="task", key="task/notify", n=1, kind="step_failed", reason="no answer"
+    )
+    await world.running("task")
+    async with world.store.transaction() as tx:
+        await interventions.open_(tx, incident)
+        await interventions.read_resolution(tx, incident)
+        event = {"event_id": "cancel", "name": "cancel", "type": "cancel", "data": {}}
+        await inbox.keep(tx, instance="task", **event)  # type: ignore[arg-type]
+    done = await world.sweeps(600)
+    assert (done.woken, done.run_again, done.given_up) == (["task"], [], [])
+
+
+async def test_who_was_stopped_past_the_api_is_not_run_again(world: World) -> None:
+    await world.running("task")
+    world.engine.statuses["task"] = "TERMINATED"
+    done = await world.sweeps(2 * STALL_AFTER)
+    assert (done.terminated, done.run_again) == (["task"], [])
+    assert (await world.record("task"))["outcome"] == "TERMINATED"
+    (asked,) = await world.asked("task")
+    assert asked["kind"] == "terminated"
+
+
+async def test_a_start_that_never_succeeds_is_tried_less_often_and_asked_about_once(
+    world: World,
+) -> None:
+    await world.running("task")
+    async with world.store.transaction() as tx:
+        await tx.execute(update(table).values(state="accepted", claimed_until=records.now()))
+    world.engine.unreadable = {"task"}
+    for _ in range(700):
+        world.pass_time(1)
+        await world.relay.sweep()
+        await world.relay.carried()
+    assert world.engine.calls["schedule task"] < 25
+    for _ in range(3):
+        await world.reconciler.sweep()
+    (asked,) = await world.asked("task")
+    assert (asked["kind"], asked["action"]) == ("start_failed", None)
+    world.engine.unreadable = set()
+    world.pass_time(61)
+    await world.relay.sweep()
+    await world.relay.carried()
+    (asked,) = await world.asked("task")
+    assert asked["action"] == "healed"
+
+
+async def burnt(world: World, seconds: int) -> str:
+    """The engine's name of a second run after so many seconds in which its first is unreadable."""
+    await world.running("task")
+    async with world.store.transaction() as tx:
+        assert await ladder.run_again(tx, await records.get(tx, "task"), runs=1)
+    for _ in range(seconds):
+        world.pass_time(1)
+        await world.relay.sweep()
+        await world.relay.carried()
+    return str((await world.record("task"))["engine_id"])
+
+
+async def test_an_outage_of_the_engines_store_renames_nobody(world: World) -> None:
+    world.engine.store_away = True
+    assert await burnt(world, 600) == "task"
+
+
+async def test_what_alone_cannot_be_read_gets_another_name_after_a_while(world: World) -> None:
+    world.engine.unreadable = {"task"}
+    assert await burnt(world, 1) == "task", "one failure proves nothing"
+
+
+async def test_names_are_given_up_a_few_times_at_most(world: World) -> None:
+    world.engine.unreadable = {"task", *(f"task~{n}" for n in range(50))}
+    assert await burnt(world, 1200) == "task~2"
+
+
+async def test_a_burnt_name_that_can_be_read_again_is_stopped(world: World) -> None:
+    world.engine.unreadable = {"task"}
+    assert await burnt(world, 30) == "task~1"
+    world.engine.unreadable = set()
+    await world.reconciler.sweep()
+    assert world.engine.statuses == {"task": "TERMINATED", "task~1": "RUNNING"}
+
+
+async def test_a_suspension_that_the_engine_missed_is_told_again(world: World) -> None:
+    await world.running("task")
+    async with world.store.transaction() as tx:
+        await control.want(tx, "task", suspended=True)
+    world.engine.away = True
+    assert not await world.relay.control("task")
+    world.engine.away = False
+    world.pass_time(control.CLAIM + 1)
+    await world.relay.sweep()
+    await world.relay.carried()
+    assert world.engine.statuses["task"] == "SUSPENDED"
+    assert (await world.record("task"))["control_at"] is None
+
+
+async def test_a_termination_is_carried_out_by_whoever_comes_next(world: World) -> None:
+    await world.running("task")
+    async with world.store.transaction() as tx:
+        await control.want(tx, "task", terminated_by="op-1")
+    world.pass_time(control.CLAIM + 1)
+    await world.relay.sweep()
+    await world.relay.carried()
+    assert (await world.record("task"))["outcome"] == "TERMINATED"
+    assert world.engine.statuses["task"] == "TERMINATED"
+
+
+async def test_what_was_settled_and_never_stopped_is_stopped_and_forgotten(world: World) -> None:
+    for number in range(205):
+        id = await world.running(f"old-{number:03}")
+        world.engine.unreadable.add(id)
+        async with world.store.transaction() as tx:
+            await records.end(tx, Ending(instance=id, outcome="SETTLED"))
+    await world.running("settled")
+    async with world.store.transaction() as tx:
+        await records.end(tx, Ending(instance="settled", outcome="SETTLED"))
+    world.pass_time(world.settings.retention + 1)
+    for _ in range(2):
+        await world.reconciler.sweep()
+    assert world.engine.calls["stop settled"] == 1
+    assert (await world.record("settled"))["purged"]

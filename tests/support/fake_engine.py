@@ -1,0 +1,68 @@
+"""An engine for tests of what surrounds it: it holds statuses, and does what it is told to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from app.engine import ENDED, EngineConfused, EngineUnavailable, State
+
+
+class FakeEngine:
+    """Statuses by engine id; every call is counted, and may be made to fail."""
+
+    def __init__(self) -> None:
+        self.statuses: dict[str, str] = {}
+        self.calls: Counter[str] = Counter()
+        self.unreadable: set[str] = set()
+        self.away = False
+        self.store_away = False
+        self.unstoppable = False
+        self.before_stop: Any = None
+
+    def _called(self, call: str, id: str) -> None:
+        self.calls[f"{call} {id}"] += 1
+        if self.away:
+            raise EngineUnavailable("away")
+        if self.store_away or id in self.unreadable:
+            raise EngineConfused(f"{call} {id}: UNKNOWN")
+
+    async def state(self, id: str) -> State | None:
+        self._called("state", id)
+        status = self.statuses.get(id)
+        return State(status) if status else None
+
+    async def answers(self) -> bool:
+        return not self.away and not self.store_away
+
+    async def schedule(self, kind: str, id: str, input: dict[str, Any]) -> None:
+        self._called("schedule", id)
+        self.statuses[id] = "RUNNING"
+
+    async def restart(self, kind: str, id: str, input: dict[str, Any]) -> None:
+        await self.stop(id)
+        await self.schedule(kind, id, input)
+
+    async def ring(self, id: str, name: str) -> None:
+        self._called(f"ring {name}", id)
+
+    async def stop(self, id: str) -> None:
+        self._called("stop", id)
+        if self.before_stop is not None:
+            await self.before_stop()
+        if self.unstoppable:
+            raise EngineUnavailable("it does not stop")
+        if self.statuses.get(id) not in (None, *ENDED):
+            self.statuses[id] = "TERMINATED"
+
+    async def forget(self, id: str) -> None:
+        self._called("forget", id)
+
+    async def rest(self, id: str, suspended: bool) -> None:
+        self._called("rest", id)
+        if self.statuses.get(id) not in (None, *ENDED):
+            self.statuses[id] = "SUSPENDED" if suspended else "RUNNING"
+
+    async def purge(self, id: str) -> None:
+        self._called("purge", id)
+        self.statuses.pop(id, None)
