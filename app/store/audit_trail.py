@@ -1,4 +1,8 @@
-"""Every decision and action, and refused attempts at one; rows are only ever added."""
+"""Every decision and action, and refused attempts at one; rows are only ever added.
+
+Refusals are bounded: of each instance the first are kept, and the last of them opens an
+intervention, so that whoever tries for ever fills nobody's disk and is noticed.
+"""
 
 from __future__ import annotations
 
