@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import Store, findings, inbox, interventions, ladder, records, retention
+from app.store import Store, control, findings, inbox, interventions, ladder, records, retention
 from app.store.migrate import migrate
 from launcher.postgres import Postgres
 
@@ -108,7 +108,17 @@ def on_a_clock() -> dict[str, Query]:
         "answers": lambda tx: interventions.claim_unraised(tx, 64),
         "late events": lambda tx: inbox.claim_late(tx, 64),
         "notices": lambda tx: interventions.claim_untold(tx, 64),
-        "forgettable": lambda tx: ladder.forgettable(tx, now - timedelta(days=30), 100),
+        "forgettable": lambda tx: ladder.forgettable(tx, 30 * 86_400, None, 100),
+        "the next forgettable": lambda tx: ladder.forgettable(tx, 86_400, (old, "r-5"), 100),
+        "load": ladder.load,
+        "late": lambda tx: ladder.late(tx, 30, None, 100),
+        "the next late": lambda tx: ladder.late(tx, 30, (now - timedelta(hours=1), "r-5"), 100),
+        "held": lambda tx: ladder.held(tx, 5, None, 100),
+        "given up": lambda tx: ladder.claim_given_up(tx, 8, 300),
+        "answered": lambda tx: ladder.answered(tx, 100),
+        "unstarted": lambda tx: ladder.unstarted(tx, 600, 100),
+        "renamed": lambda tx: ladder.renamed(tx, "", 100),
+        "wishes": lambda tx: control.claim(tx, 64),
         "findings": lambda tx: findings.due(tx, ["waiting"], now, 100),
         "a list": lambda tx: records.page(tx, kind=None, status="PARKED", after="r-5", limit=51),
         "interventions": lambda tx: interventions.page(tx, open_only=False, after="r-5", limit=51),
