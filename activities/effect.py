@@ -1,6 +1,6 @@
 """The one helper of every effect: one key, one provider call, one honest answer.
 
-An activity runs *at least* once: a kill, a lost response or a zombie runs it again. Four rules
+An activity runs *at least* once: a kill, a lost response or a zombie runs it again. Six rules
 make its effect happen at most once all the same:
 
 - the key comes from the workflow and is the same in every attempt, re-dispatch and run; it
@@ -8,9 +8,11 @@ make its effect happen at most once all the same:
 - a provider forgets keys after a while: past that horizon, look up by our reference before acting;
 - a refusal is a value; a timeout, a lost connection, a 5xx or a 429 is an exception, because the
   effect *may* have happened, and only the same key again can tell;
-- a dispatch is counted before it begins and after it ends. One that keeps beginning and never
-  ending takes its process down with it: it runs alone, so that bystanders are not blamed, and is
-  then parked for a person.
+- what was answered for good, or settled by a person, is not sent again;
+- what belongs to a run that has turned down, or ended, since is not sent at all;
+- a dispatch is counted before it begins and after it ends. One whose process died before it
+  ended, again and again, runs alone for a while, so that bystanders are not blamed, and is then
+  parked for a person.
 """
 
 from __future__ import annotations
@@ -18,17 +20,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.gate import Gate
 from activities.providers import Providers
-from app.store import Store, attempts, records
-from workflows.messages import Answer, Call
+from app.store import Store, attempts, interventions, records
+from workflows.messages import Answer, Call, RetryRule
 
 DEADLINE = 30.0  # seconds; longer work is submitted with a key and then polled or called back
 
@@ -51,6 +55,7 @@ class Env:
     decision_key: str = ""  # verifies decisions that were raised past the API
     link_for: Callable[[RowMapping, str], str | None] = lambda record, person: None
     gate: Gate = field(default_factory=Gate)
+    life: str | None = None  # of this process, among all that ever were
     outside: httpx.AsyncBaseTransport | None = None  # how services are reached; None: the network
 
 
@@ -81,36 +86,102 @@ async def perform(
         TimeoutError: the same, after `DEADLINE` seconds.
     """
     async with env.store.reading() as tx:
-        past = await attempts.past(tx, call.key)
-    if past.unfinished_alone >= env.park_after:
-        return Answer(result="parked", reason="the step keeps taking its process down")
-    alone = past.unfinished >= env.suspect_after
-    async with env.gate.alone() if alone else env.gate.together():
-        async with env.store.transaction() as tx:
-            number = await attempts.begin(
-                tx,
-                instance=call.instance,
-                key=call.key,
-                operation=operation,
-                undoes=call.undoes,
-                alone=alone,
-            )
-            if step:
-                name = call.key.partition("/")[2]
-                await records.progress(tx, call.instance, status="RUNNING", step=name)
+        past = await attempts.past(tx, call.key, call.next_key)
+        settled = await interventions.settled_by_hand(tx, call.key)
+    known = _known(env, past, settled=settled)
+    if known is not None:
+        return known
+    deaths = past.unfinished - env.suspect_after
+    async with env.gate.pass_(None if deaths < 0 else 2.0**deaths) as passage:
+        number = await _begin(env, operation, call, alone=passage.alone, step=step)
+        if number is None:
+            return Answer(result="undone", reason="the instance has turned down, or ended, since")
+        passage.on_company = partial(_note_company, env, number)
         try:
             async with asyncio.timeout(DEADLINE):
-                answer = await _known(env, operation, call, past) or await _send(
+                answer = await _found(env, operation, call, past) or await _send(
                     env, operation, call, body
                 )
         except BaseException as error:
             # Whatever is raised here has come back, and so is not the death of the process.
             async with env.store.transaction() as tx:
                 await attempts.finish(tx, number, result="fault", error=_describe(error))
+                if step:
+                    await records.expect(tx, call.instance, _next_try(call, past))
             raise
         async with env.store.transaction() as tx:
             await attempts.finish(tx, number, result=answer.result, error=answer.reason)
+            if step and answer.result == "pending" and call.look_again is not None:
+                await note_pending(tx, call, call.look_again)
     return answer
+
+
+def _known(env: Env, past: attempts.Past, *, settled: bool) -> Answer | None:
+    """What needs no call any more: a key that was answered for good is not asked again."""
+    if settled:
+        return Answer(result="settled")
+    if past.result is not None:
+        return Answer.model_validate({"result": past.result, "reason": past.reason})
+    if past.overtaken:
+        return Answer(result="rejected", reason="another try was ordered since")
+    if past.unfinished_alone >= env.park_after:
+        return Answer(result="parked", reason="the step keeps taking its process down")
+    return None
+
+
+async def _begin(env: Env, operation: str, call: Call, *, alone: bool, step: bool) -> int | None:
+    """Notes that a dispatch begins, unless its run was overtaken: then there is none.
+
+    An undo closes the key of a do at most providers, and at some nothing does. So what belongs to
+    an older run of an instance that has turned down, or ended, is not sent in the first place.
+    """
+    async with env.store.transaction() as tx:
+        if step:
+            record = await records.get(tx, call.instance, lock=True)
+            if record is not None and call.undoes is None and _overtaken(record, call):
+                return None
+            if call.must:
+                await records.pass_pivot(tx, call.instance)
+            until = records.now() + timedelta(seconds=DEADLINE)
+            name = call.key.partition("/")[2]
+            await records.progress(
+                tx, call.instance, status="RUNNING", step=name, expected_at=until
+            )
+        return await attempts.begin(
+            tx,
+            instance=call.instance,
+            key=call.key,
+            operation=operation,
+            undoes=call.undoes,
+            alone=alone,
+            process=env.life,
+        )
+
+
+def _overtaken(record: RowMapping, call: Call) -> bool:
+    down: bool = record["direction"] == "down" and not call.must
+    return down or record["state"] == "ended"
+
+
+async def _note_company(env: Env, number: int) -> None:
+    async with env.store.transaction() as tx:
+        await attempts.not_alone(tx, number)
+
+
+def _next_try(call: Call, past: attempts.Past) -> datetime:
+    """When the next try of a fault begins at the latest, and how long it may last."""
+    rule = call.retry or RetryRule()
+    pause = min(rule.cap, rule.first * 2 ** min(past.faults, 20)) * 1.25
+    return records.now() + timedelta(seconds=pause + DEADLINE)
+
+
+async def note_pending(tx: AsyncConnection, call: Call, look_again: float) -> None:
+    """A sign of life of an instance whose step is pending: when it is looked at again."""
+    at = records.now() + timedelta(seconds=look_again)
+    name = call.key.partition("/")[2]
+    await records.progress(
+        tx, call.instance, status="WAITING", step=name, due_at=at, expected_at=at
+    )
 
 
 async def look_up(env: Env, operation: str, reference: str) -> Answer | None:
@@ -143,7 +214,7 @@ async def listing(env: Env, operation: str, since: datetime) -> AsyncIterator[li
         params["after"] = after
 
 
-async def _known(env: Env, operation: str, call: Call, past: attempts.Past) -> Answer | None:
+async def _found(env: Env, operation: str, call: Call, past: attempts.Past) -> Answer | None:
     """Past the horizon a key no longer protects: ask for our reference before acting again."""
     if past.first_at is None or (records.now() - past.first_at).total_seconds() < env.key_ttl:
         return None
@@ -175,17 +246,22 @@ async def _request(env: Env, method: str, operation: str, **arguments: Any) -> h
 
 
 def _answer(response: httpx.Response) -> Answer:
-    """A body with a `result` is the provider's answer; any other 4xx says the request is wrong."""
+    """A body with a `result` is the provider's answer; any other 4xx says the request is wrong.
+
+    But for a 409: draft-ietf-httpapi-idempotency-key-header answers so while the first request
+    with a key is still under way, and 422 for a key that came with another body.
+    """
     try:
         content = response.json()
-        fields = {name: content.get(name) for name in ("result", "provider_id", "reason")}
+        fields = {name: content.get(name) for name in ("result", "provider_id")}
+        fields["reason"] = content["reason"][:500] if content.get("reason") else None
         heartbeat = (content.get("detail") or {}).get("heartbeat_at")
         if heartbeat is not None:
             age = records.now() - datetime.fromisoformat(heartbeat)
             fields["silent_for"] = age.total_seconds()
         return Answer.model_validate(fields)
-    except (ValueError, AttributeError, ValidationError) as error:
-        if response.is_client_error:
+    except (ValueError, AttributeError, TypeError, ValidationError) as error:
+        if response.is_client_error and response.status_code != 409:
             return Answer(
                 result="rejected", reason=f"HTTP {response.status_code}: {response.text}"[:500]
             )

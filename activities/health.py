@@ -11,6 +11,7 @@ import httpx
 
 from activities.effect import Env, perform
 from activities.notifier import Letter
+from app import controls
 from app.store import interventions, monitors
 from workflows.health_monitor import Checks, Finding, Health, Look, Round, Untold
 from workflows.messages import Answer, Call, IncidentKind
@@ -18,8 +19,11 @@ from workflows.messages import Answer, Call, IncidentKind
 
 async def plan(env: Env, message: dict[str, Any]) -> Round:
     """Drains the controls of a monitor and says what is left to do in its round."""
+    look = Look.model_validate(message)
     async with env.store.transaction() as tx:
-        return await monitors.plan(tx, Look.model_validate(message))
+        if await monitors.goes_on(tx, look.instance):
+            await controls.admit(tx, env.decision_key, look)
+        return await monitors.plan(tx, look)
 
 
 async def check(env: Env, message: dict[str, Any]) -> Health:

@@ -1,11 +1,6 @@
 """The ML platform: data, training, artifacts, scoring configurations, and which version is live."""
 
-from __future__ import annotations
-
-from typing import Any
-
-from activities.effect import Body, Env, effect, look_up
-from workflows.messages import Answer, Call
+from activities.effect import Body, effect
 
 
 class Version(Body):
@@ -34,10 +29,3 @@ delete_config = effect("ml.delete_config", Undo)
 authorize = effect("ml.authorize", Version)
 restore_version = effect("ml.restore_version", Undo)
 check_canary = effect("ml.check_canary", Version)
-
-
-async def poll_training(env: Env, message: dict[str, Any]) -> Answer:
-    """What became of a training: a read, so it needs no key of its own."""
-    call = Call.model_validate(message)
-    answer = await look_up(env, "ml.train", call.key)
-    return answer or Answer(result="rejected", reason="the platform does not know this training")

@@ -6,17 +6,28 @@ from typing import Any
 
 from activities.effect import Env
 from app import decisions
-from app.store import inbox, interventions, records
+from app.store import inbox, interventions, records, runs
 from workflows.approval import EVENT
-from workflows.messages import Beginning, Ending, Hold, Incident, Resolution, Taken, Turn, Wait
+from workflows.messages import (
+    Beginning,
+    Ending,
+    Hold,
+    Incident,
+    Resolution,
+    Start,
+    Taken,
+    Turn,
+    Wait,
+)
 
 RING = {"ring": True}  # what our own doorbells carry
 
 
 async def begin(env: Env, message: dict[str, Any]) -> Beginning:
-    """Whether this run may proceed, and which way."""
+    """Whether this run may proceed, which way, and with which input."""
+    start = Start.model_validate(message)
     async with env.store.transaction() as tx:
-        return await records.begin(tx, message["instance"])
+        return await runs.begin(tx, start)
 
 
 async def turn(env: Env, message: dict[str, Any]) -> None:

@@ -11,13 +11,18 @@ import sys
 import uuid
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from app import replay
 from app.audit import Audit
 from app.auth import AUDIENCE, expires_in, mint
+from app.controls import SignedControl
 from app.decisions import SignedDecision
 from app.engine import Engine
 from app.reconcile import Reconciler
 from app.settings import Settings
+from app.signatures import Signed
+from app.store.controls import NAME
 from app.worker import make_env
 from workflows.approval import EVENT
 
@@ -66,10 +71,7 @@ def _token(settings: Settings, subject: str, roles: list[str], seconds: float) -
     return mint(settings.jwt_keys, kid, AUDIENCE, claims)
 
 
-def _signed_command(settings: Settings, given: argparse.Namespace) -> str:
-    key = settings.decision_key.get_secret_value()
-    if not key:
-        raise SystemExit("error: STEADFAST_DECISION_KEY is not set")
+def _signed_decision(settings: Settings, given: argparse.Namespace) -> str:
     unsigned = SignedDecision(
         approved=not given.reject,
         approver=given.approver,
@@ -78,10 +80,34 @@ def _signed_command(settings: Settings, given: argparse.Namespace) -> str:
         expires=expires_in(given.seconds),
         signature="",
     )
-    signed = unsigned.model_copy(update={"signature": unsigned.expected(key, given.id)})
+    return _raising(settings, given.id, EVENT, unsigned)
+
+
+def _signed_control(settings: Settings, given: argparse.Namespace) -> str:
+    unsigned = SignedControl(
+        action=given.action,
+        settings=json.loads(given.settings) if given.settings else None,
+        by=given.by,
+        event_id=given.event_id or f"cli-{uuid.uuid4()}",
+        expires=expires_in(given.seconds),
+        signature="",
+    )
+    try:
+        unsigned.control()
+    except ValidationError as error:
+        raise SystemExit(f"error: {error.errors()[0]['msg']}") from error
+    return _raising(settings, given.id, NAME, unsigned)
+
+
+def _raising(settings: Settings, id: str, event: str, unsigned: Signed) -> str:
+    """The command of the Dapr CLI that raises an event, signed."""
+    key = settings.decision_key.get_secret_value()
+    if not key:
+        raise SystemExit("error: STEADFAST_DECISION_KEY is not set")
+    signed = unsigned.model_copy(update={"signature": unsigned.expected(key, id)})
     return (
-        f"dapr workflow raise-event {given.id}/{EVENT} --app-id {settings.app_id} "
-        f"--input {shlex.quote(signed.model_dump_json())}"
+        f"dapr workflow raise-event {id}/{event} --app-id {settings.app_id} "
+        f"--input {shlex.quote(signed.model_dump_json(exclude_none=True))}"
     )
 
 
@@ -114,6 +140,14 @@ def main() -> int:
     decision.add_argument("--role", choices=["approver", "director"], default="approver")
     decision.add_argument("--event-id")
     decision.add_argument("--seconds", type=float, default=3600, help="how long it is good")
+    control = commands.add_parser("control", help="a signed control, as a command of the Dapr CLI")
+    control.add_argument("verb", choices=["sign"])
+    control.add_argument("id")
+    control.add_argument("action", choices=["stop", "pause", "resume", "update"])
+    control.add_argument("--settings", help="what an update changes, as JSON")
+    control.add_argument("--by", required=True)
+    control.add_argument("--event-id")
+    control.add_argument("--seconds", type=float, default=3600, help="how long it is good")
     player = commands.add_parser("replay", help="drive today's workflows with recorded histories")
     player.add_argument("paths", type=Path, nargs="+", help="histories, or folders of them")
     given = parser.parse_args()
@@ -124,7 +158,10 @@ def main() -> int:
         print(_token(Settings(), given.subject, given.roles, given.seconds))
         return 0
     if given.command == "decision":
-        print(_signed_command(Settings(), given))
+        print(_signed_decision(Settings(), given))
+        return 0
+    if given.command == "control":
+        print(_signed_control(Settings(), given))
         return 0
     if given.command == "audit":
         print(json.dumps(asyncio.run(_audit(Settings())), indent=2))

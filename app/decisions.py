@@ -6,15 +6,13 @@ claims the wait, which is what the deadline claims too, so its answer is the tru
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.signatures import Signed, decoded
 from app.store import audit_trail, inbox, interventions, records
 from workflows.approval import ESCALATED, EVENT, FIRST
 from workflows.messages import Incident, Wait
@@ -22,23 +20,17 @@ from workflows.messages import Incident, Wait
 Via = Literal["api", "link", "event"]
 
 
-class SignedDecision(BaseModel):
+class SignedDecision(Signed):
     """A decision that carries its own proof, for events raised with the Dapr CLI."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     approved: bool
     approver: str = Field(min_length=1, max_length=100)
     role: Literal["approver", "director"]
     event_id: str = Field(min_length=1, max_length=100)
-    expires: int
-    signature: str = Field(max_length=200)
 
-    def expected(self, key: str, instance: str) -> str:
-        """The signature that this decision must carry for this instance."""
-        signed = [instance, self.approved, self.approver, self.role, self.event_id, self.expires]
-        text = json.dumps(signed, separators=(",", ":"))
-        return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
+    def content(self) -> list[Any]:
+        """What is signed."""
+        return [self.approved, self.approver, self.role, self.event_id]
 
 
 @dataclass(frozen=True)
@@ -87,6 +79,8 @@ async def decide(tx: AsyncConnection, decision: Decision) -> Verdict:
             },
         )
         await inbox.claim_open(tx, decision.instance, EVENT, decision.event_id)
+        # It was answered, and stands: a cancel is too late from here.
+        await records.pass_pivot(tx, decision.instance)
     note = audit_trail.write if verdict == "accepted" else audit_trail.refuse
     await note(
         tx,
@@ -112,7 +106,8 @@ async def _judge(tx: AsyncConnection, decision: Decision) -> Verdict:
     if any(row["event_id"] == decision.event_id for row in kept):
         return _repeated(kept, decision)
     waits = await inbox.waits_of(tx, decision.instance, EVENT)
-    if record["state"] == "ended" or waits.get(ESCALATED) == "expired" or _cancelled(record):
+    over = record["state"] == "ended" or waits.get(ESCALATED) == "expired"
+    if over or await records.cancelled(tx, record):
         return "decided" if kept else "late"
     if kept or record["input"]["automatic"]:
         return "decided"
@@ -123,10 +118,6 @@ async def _judge(tx: AsyncConnection, decision: Decision) -> Verdict:
         if "director" not in decision.roles:
             return "director"
     return "accepted"
-
-
-def _cancelled(record: Any) -> bool:
-    return bool(record["direction"] == "down")
 
 
 def _repeated(kept: list[Any], decision: Decision) -> Verdict:
@@ -146,7 +137,7 @@ async def admit_raised(tx: AsyncConnection, key: str, wait: Wait) -> None:
     Anything else leaves the approval waiting, is kept in the trail, and alerts somebody. The same
     event judged again, because its activity was run again, changes nothing.
     """
-    instance, raised = wait.instance, _decoded(wait.raised)
+    instance, raised = wait.instance, decoded(wait.raised)
     waits = await inbox.waits_of(tx, instance, EVENT)
     if waits.get(wait.token) in ("claimed", "taken"):
         return
@@ -188,22 +179,10 @@ async def admit_raised(tx: AsyncConnection, key: str, wait: Wait) -> None:
         )
 
 
-def _decoded(raised: Any) -> Any:
-    if not isinstance(raised, str):
-        return raised
-    try:
-        return json.loads(raised)  # the input of the Dapr CLI arrives as text
-    except ValueError:
-        return raised
-
-
 def _verified(key: str, instance: str, raised: Any) -> tuple[SignedDecision | None, str | None]:
     """What a raised event claims, and what is wrong with it."""
     try:
         signed = SignedDecision.model_validate(raised)
     except ValidationError:
         return None, "it carries no signed decision"
-    expected = signed.expected(key, instance)
-    if not key or not hmac.compare_digest(signed.signature.encode(), expected.encode()):
-        return signed, "the signature is not for this decision"
-    return signed, "it has expired" if signed.expires < records.now().timestamp() else None
+    return signed, signed.flaw(key, instance)

@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from activities.effect import Env
+from activities.gate import Gate
 from app import errors, singleton
 from app.api import (
     actions,
@@ -37,6 +38,7 @@ from app.reconcile import Reconciler
 from app.relay import Relay
 from app.settings import Settings, SidecarSettings
 from app.sidecar import Watcher
+from app.store import processes
 from app.store.migrate import migrate
 from app.worker import Worker, make_env
 
@@ -47,11 +49,15 @@ ROUTES = (*STARTS, workflows, actions, interventions, audit, webhooks, health)
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
-    env = make_env(settings)
+    life, gate = str(uuid.uuid4()), Gate()
+    env = make_env(settings, life=life, gate=gate)
     await migrate(env.store)
+    async with env.store.transaction() as tx:
+        # Before the first dispatch: what the life before left unfinished is told from work.
+        await processes.begin(tx, life, f"{socket.gethostname()}:{settings.port}")
     watcher = Watcher(SidecarSettings(), settings.wedge_after)
-    worker = Worker(settings, lambda: watcher.reachable)
-    holder = f"{socket.gethostname()}:{uuid.uuid4()}"
+    worker = Worker(settings, lambda: watcher.reachable, life, gate)
+    holder = f"{socket.gethostname()}:{life}"
     background = compose(app, env, Engine(), watcher, worker.ready, holder)
     # HTTP answers before there is a sidecar: neither waits for the other.
     worker.start()
@@ -99,6 +105,7 @@ def compose(
         relay.run(),
         courier.run(),
         reconciler.run(holder),
+        processes.beat(env.store, env.life),
         singleton.repeat(env.store, "audit", holder, settings.audit_interval, audited.sweep),
         singleton.repeat(env.store, "housekeeping", holder, settings.housekeeping_interval, tidy),
     ]

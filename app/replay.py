@@ -20,7 +20,8 @@ from dapr.ext.workflow import DaprWorkflowContext
 from dapr.ext.workflow._durabletask import worker as sdk
 from google.protobuf.json_format import MessageToDict, ParseDict
 
-from workflows import VERSIONS, Version
+from workflows import VERSIONS, Version, function
+from workflows.definition import WorkflowFunction
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,13 @@ def registry(versions: tuple[Version, ...] = VERSIONS) -> Any:
     """The SDK's registry with these workflows."""
     found = sdk._Registry()
     for version in versions:
-        found.add_named_orchestrator(version.kind, _typed(version), version.name, version.latest)
+        run = _as_registered(function(version, versions))
+        found.add_named_orchestrator(version.kind, run, version.name, version.latest)
     return found
 
 
-def _typed(version: Version) -> Any:
-    def run(ctx: Any, message: Any) -> Any:
-        return version.function(DaprWorkflowContext(ctx), version.input.model_validate(message))
-
-    return run
+def _as_registered(run: WorkflowFunction) -> Any:
+    return lambda ctx, message: run(DaprWorkflowContext(ctx), message)
 
 
 def save(events: list[Any], path: Path) -> None:

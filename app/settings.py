@@ -13,7 +13,7 @@ from app.housekeeping import Keep
 from app.notices import Pace
 from app.security import key_of
 
-OUR_OWN = frozenset({"record", "health"})  # activities that call no provider
+OUR_OWN = frozenset({"record", "health", "provider"})  # activities of no provider of their own
 
 
 Source = Literal["carrier", "warehouse", "signing", "payment"]

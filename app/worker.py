@@ -15,11 +15,12 @@ from dapr.ext.workflow.logger import LoggerOptions
 
 from activities import ACTIVITIES
 from activities.effect import Activity, Env
+from activities.gate import Gate
 from activities.providers import Providers
 from app.links import link_for
 from app.settings import Provider, Settings
 from app.store import Store
-from workflows import VERSIONS
+from workflows import VERSIONS, function
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +32,13 @@ def make_env(
     settings: Settings,
     store: Store | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
+    life: str | None = None,
+    gate: Gate | None = None,
 ) -> Env:
     """What activities work with, for the event loop that will use it.
 
-    `transport` carries what leaves the application over something else than the network.
+    `transport` carries what leaves the application over something else than the network; `life`
+    and `gate` are those of the process, whichever of its event loops this is for.
     """
     return Env(
         store=store or Store(settings.database_url, timeout=settings.store_timeout),
@@ -45,6 +49,8 @@ def make_env(
         park_after=settings.park_after,
         decision_key=settings.decision_key.get_secret_value(),
         link_for=partial(link_for, settings),
+        gate=gate or Gate(),
+        life=life,
     )
 
 
@@ -67,9 +73,15 @@ def _client(
 class Worker:
     """Runs in threads of its own, so that a missing sidecar never keeps HTTP from answering."""
 
-    def __init__(self, settings: Settings, sidecar_reachable: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sidecar_reachable: Callable[[], bool],
+        life: str | None = None,
+        gate: Gate | None = None,
+    ) -> None:
         self._sidecar_reachable = sidecar_reachable
-        self._env = make_env(settings)
+        self._env = make_env(settings, life=life, gate=gate)
         self._runtime: Any = WorkflowRuntime(
             logger_options=LoggerOptions(log_level=logging.WARNING)
         )
@@ -78,7 +90,7 @@ class Worker:
         self._stopping = threading.Event()
         for version in VERSIONS:
             self._runtime.register_versioned_workflow(
-                version.function,
+                function(version, VERSIONS),
                 name=version.kind,
                 version_name=version.name,
                 is_latest=version.latest,

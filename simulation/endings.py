@@ -56,6 +56,7 @@ COURSES: Mapping[str, Course] = {
             ("payment.charge", "payment.refund"),
             ("inventory.reserve", "inventory.release"),
             ("carrier.create_shipment", "carrier.cancel_shipment"),
+            (f"{LETTER} template=order_confirmed", None),
         ),
         done=("FULFILLED",),
         undone=("REFUSED", "COMPENSATED"),

@@ -167,6 +167,7 @@ class Engine:
         instance.version = instance.version or result.version_name or ""
         if instance.version:
             events[0].workflowStarted.version.name = instance.version
+        events[0].workflowStarted.version.patches.extend(result.patches or ())
         for event in events:
             if event.HasField("executionSuspended"):
                 instance.status = "SUSPENDED"

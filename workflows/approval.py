@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from dapr.ext.workflow import DaprWorkflowContext
 from pydantic import Field
 
+from workflows.definition import Version
 from workflows.instance import Yields
 from workflows.messages import Event, Message, RetryRule
 from workflows.saga import Saga, Step
@@ -42,25 +42,22 @@ class Approval(Message):
     retry: RetryRule = Field(default_factory=RetryRule)
 
 
-def approval(ctx: DaprWorkflowContext, request: Approval) -> Yields[str]:
+def approval(saga: Saga, request: Approval) -> Yields[str]:
     """Ends APPROVED with the action executed, REJECTED, TIMED_OUT, or CANCELLED."""
-    saga = Saga(ctx, request.id, (), request.retry)
-    beginning = yield from saga.begin()
-    if not beginning.proceed:
-        return beginning.outcome or "NOT_ACCEPTED"
     decision: list[Event | None] = []
 
     def forward() -> Yields[None]:
-        decision.append((yield from decided()))
+        if not request.automatic:
+            decision.append((yield from decided()))
 
     def decided() -> Yields[Event | None]:
         yield from ask("approvers", request.approvers)
         escalation = yield from saga.deadline("escalation", request.escalate_after)
         expiry = yield from saga.deadline("expiry", request.expire_after)
-        event = yield from saga.wait_until(EVENT, min(escalation, expiry))
+        event = yield from saga.wait_until(EVENT, min(escalation, expiry), (EVENT,))
         if event is None and escalation < expiry:
             yield from ask("director", [request.director])
-            event = yield from saga.wait_until(EVENT, expiry)
+            event = yield from saga.wait_until(EVENT, expiry, (EVENT,))
         return event
 
     def ask(whom: str, people: list[str]) -> Yields[None]:
@@ -69,20 +66,34 @@ def approval(ctx: DaprWorkflowContext, request: Approval) -> Yields[str]:
             step = Step(f"notify_{whom}/{number}", "approval.ask", on_failure="ask")
             yield from saga.step(step, letter)
 
-    word = "APPROVED"
-    if not request.automatic:
-        outcome = yield from saga.run(forward)
-        word = _word(decision[0] if outcome.done else None, cancelled=not outcome.done)
+    outcome = yield from saga.run(forward)
+    made = decision[0] if decision else None
+    how = _how(request, made) if outcome.done else {"by": "nobody"}
+    word = _word(request, made) if outcome.done else "CANCELLED"
     if word == "APPROVED":
         body: dict[str, Any] = {"action": request.action, "amount": request.amount}
         yield from saga.must(EXECUTE, body)
-    yield from saga.must(TELL, {"to": request.requester, "template": f"approval_{word.lower()}"})
-    return (yield from saga.end(word))
+    letter = {"to": request.requester, "template": f"approval_{word.lower()}"}
+    yield from saga.must(TELL, {**letter, **how})
+    return (yield from saga.end(word, outcome.reason, how))
 
 
-def _word(decision: Event | None, *, cancelled: bool) -> str:
-    if cancelled:
-        return "CANCELLED"
+def _word(request: Approval, decision: Event | None) -> str:
+    if request.automatic:
+        return "APPROVED"
     if decision is None:
         return "TIMED_OUT"
     return "APPROVED" if decision.data.get("approved") is True else "REJECTED"
+
+
+def _how(request: Approval, decision: Event | None) -> dict[str, Any]:
+    """Who decided, and what they said: `the rule` where nobody was asked."""
+    if request.automatic:
+        return {"by": "the rule"}
+    if decision is None:
+        return {"by": "nobody"}
+    said = {"by": decision.data.get("approver"), "comment": decision.data.get("comment")}
+    return {name: value for name, value in said.items() if value}
+
+
+V1 = Version("approval", "v1", approval, Approval)

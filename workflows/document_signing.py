@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from dapr.ext.workflow import DaprWorkflowContext
 from pydantic import Field
 
+from workflows.definition import Version
 from workflows.instance import Abort, Yields
-from workflows.messages import Message, RetryRule
+from workflows.messages import Message, Pivot, RetryRule
 from workflows.saga import Saga, Step
 
 SEND = Step("send", "signing.send", "void", "signing.void")
@@ -20,6 +20,7 @@ STEPS = (SEND,)
 TELL = Step("notify", "notifier.send")
 
 DAY = 86_400
+SIGNED, DECLINED = "signing.signed", "signing.declined"
 EXPIRED = "the signing deadline passed"
 
 
@@ -35,12 +36,8 @@ class Document(Message):
     retry: RetryRule = Field(default_factory=RetryRule)
 
 
-def document_signing(ctx: DaprWorkflowContext, document: Document) -> Yields[str]:
+def document_signing(saga: Saga, document: Document) -> Yields[str]:
     """Ends SIGNED by all, or voided: DECLINED by one, EXPIRED, or CANCELLED."""
-    saga = Saga(ctx, document.id, STEPS, document.retry)
-    beginning = yield from saga.begin()
-    if not beginning.proceed:
-        return beginning.outcome or "NOT_ACCEPTED"
 
     def forward() -> Yields[None]:
         yield from saga.step(SEND, {"title": document.title, "signers": document.signers})
@@ -49,13 +46,16 @@ def document_signing(ctx: DaprWorkflowContext, document: Document) -> Yields[str
         missing, reminders = list(document.signers), 0
         while missing:
             pause = timedelta(seconds=(reminders + 1) * document.reminder_interval)
-            event = yield from saga.wait_until("signing", min(start + pause, expires))
+            due = min(start + pause, expires)
+            # The last signature that is missing is the one behind which nothing can be voided.
+            last = Pivot(type=SIGNED, data={"signer": missing[0]}) if len(missing) == 1 else None
+            event = yield from saga.wait_until("signing", due, (SIGNED, DECLINED), last)
             if event is None:
                 if start + pause >= expires:
                     raise Abort(EXPIRED)
                 reminders += 1
                 yield from remind(missing, reminders)
-            elif event.type == "signing.declined":
+            elif event.type == DECLINED:
                 raise Abort(f"declined by {event.data.get('signer')}", refused=True)
             elif event.data.get("signer") in missing:
                 missing.remove(event.data["signer"])
@@ -76,3 +76,13 @@ def document_signing(ctx: DaprWorkflowContext, document: Document) -> Yields[str
     letter = {"to": document.requester, "template": f"document_{word.lower()}"}
     yield from saga.must(TELL, letter)
     return (yield from saga.end(word, outcome.reason))
+
+
+V1 = Version(
+    "document_signing",
+    "v1",
+    document_signing,
+    Document,
+    steps=lambda _: STEPS,
+    hears=frozenset({"signing"}),
+)

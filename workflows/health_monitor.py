@@ -16,10 +16,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from dapr.ext.workflow import DaprWorkflowContext
 from pydantic import Field, StringConstraints, model_validator
 
-from workflows.instance import Instance, Yields
+from workflows.definition import Version
+from workflows.instance import Instance, Renewed, Yields
 from workflows.messages import Answer, Message, RetryRule
 
 HOUR = 3_600
@@ -175,7 +175,7 @@ class Watch(Instance):
         """Sends an alert; one that cannot be sent stays due, and a person is asked."""
         name = f"incident/{alert.incident}/{alert.what}"
         letter = {"to": to, "template": f"health_{alert.what}", "about": self._id}
-        answer = yield from self._effect("health.alert", name, letter)
+        answer = yield from self._try("health.alert", name, letter)
         if not answer.done:
             untold = Untold(instance=self._id, key=f"{self._id}/{name}", answer=answer)
             yield self._store("health.ask", untold)
@@ -220,12 +220,8 @@ class Watch(Instance):
                 found.append(raised)
 
 
-def health_monitor(ctx: DaprWorkflowContext, monitor: Monitor) -> Yields[str]:
+def health_monitor(watch: Watch, monitor: Monitor) -> Yields[str]:
     """Never ends, until it is told to: STOPPED."""
-    watch = Watch(ctx, monitor.id, monitor.retry)
-    beginning = yield from watch.begin()
-    if not beginning.proceed:
-        return beginning.outcome or "NOT_ACCEPTED"
     round = yield from watch.plan(monitor.generation)
     if round.check:
         health = yield from watch.check(round.checks)
@@ -237,6 +233,15 @@ def health_monitor(ctx: DaprWorkflowContext, monitor: Monitor) -> Yields[str]:
     if round.stopped:
         return (yield from watch.end("STOPPED"))
     slept = yield from watch.sleep(round.generation, round.sleep)
-    following = monitor.model_copy(update={"generation": round.generation + slept})
-    ctx.continue_as_new(following.model_dump(mode="json"), save_events=True)
-    return "CONTINUED"
+    raise Renewed(generation=round.generation + slept)
+
+
+V1 = Version(
+    "health_monitor",
+    "v1",
+    health_monitor,
+    Monitor,
+    helper=Watch,
+    # A hint: which round is next is in the store, and a round that is known is not checked again.
+    carried=("generation",),
+)

@@ -1,18 +1,20 @@
-"""One run of one workflow instance: effects under keys, waits, and what only a person can settle.
+"""One run of one workflow instance: its beginning and end, waits, and what only a person settles.
 
 Waiting is a pull, never a push: a raised event is only a doorbell, the inbox in the store is the
 truth. So a lost, repeated, early or forged event does no harm.
+
+Histories are bounded: what may go on for days begins anew after so many rounds (`Renewed`). The
+next generation finds in the store what was done, because every effect has its key.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Generator
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
-from dapr.ext.workflow import DaprWorkflowContext, RetryPolicy, TaskFailedError, when_any
+from dapr.ext.workflow import DaprWorkflowContext, when_any
 
 from workflows.messages import (
     Answer,
@@ -22,19 +24,22 @@ from workflows.messages import (
     Event,
     Incident,
     IncidentKind,
-    Message,
+    Pivot,
     Resolution,
     Result,
     RetryRule,
+    Settling,
+    Start,
     Taken,
     Wait,
 )
+from workflows.run import Run, Yields
 
-T = TypeVar("T")
-Yields = Generator[Any, Any, T]
+__all__ = ["Abort", "Instance", "Renewed", "Yields"]
 
-# The store belongs to the application: its outages end, and nothing sensible can be done before.
-STORE_RETRY = RetryRule(attempts=20, first=0.2, cap=15)
+# Instances that were under way before this go on as their histories have it.
+PATCH = "real-durations"
+ROUNDS = 25  # of polling, or of waiting for the reconciliation loop, in one generation
 
 
 class Abort(Exception):
@@ -46,30 +51,49 @@ class Abort(Exception):
         self.refused = refused
 
 
-class Instance:
-    """One run of one instance. Everything it remembers is rebuilt by the engine's replay."""
+class Renewed(Exception):
+    """Ends a generation: the instance goes on with a fresh history, and with `handed_on`."""
 
-    def __init__(self, ctx: DaprWorkflowContext, id: str, retry: RetryRule) -> None:
-        self._ctx = ctx
-        self._id = id
-        self._retry = retry
+    def __init__(self, **handed_on: Any) -> None:
+        super().__init__("continues as new")
+        self.handed_on = handed_on
+
+
+class Instance(Run):
+    """One run of one instance."""
+
+    def __init__(self, ctx: DaprWorkflowContext) -> None:
+        super().__init__(ctx)
         self._beginning = Beginning(proceed=False)
-        self._doorbells: dict[str, Any] = {}
+        self.patched = True  # `False` in replays of what was under way before
+        self._rounds = 0
         self._waits: Counter[str] = Counter()
         self._incidents: Counter[str] = Counter()
 
-    def begin(self) -> Yields[Beginning]:
-        """Asks the record whether this run may proceed, and in which direction.
+    def begin(self, kind: str, version: str) -> Yields[Beginning]:
+        """Asks the record whether this run may proceed, in which direction, and with which input.
 
         An instance that was never accepted, or has ended, does nothing: the engine runs a
         finished id again when asked to, and anyone who reaches the sidecar can ask.
         """
-        self._beginning = Beginning.model_validate(
-            (yield self._store("record.begin", {"instance": self._id}))
+        self.patched = self.is_patched(PATCH)
+        start = Start(
+            instance=self._id, engine_id=self._ctx.instance_id, kind=kind, version=version
         )
+        self._beginning = Beginning.model_validate((yield self._store("record.begin", start)))
         return self._beginning
 
-    def wait(self, name: str, timeout: float) -> Yields[Event | None]:
+    def is_patched(self, name: str) -> bool:
+        """Whether a change is meant for this instance: `False` for what began before it."""
+        return bool(self._ctx.is_patched(name))
+
+    def equip(self, input: Any, steps: Sequence[Any]) -> None:
+        """Takes what the accepted input says of how to run."""
+        self._retry = input.retry
+
+    def wait(
+        self, name: str, timeout: float, types: tuple[str, ...] = (), pivot: Pivot | None = None
+    ) -> Yields[Event | None]:
         """Waits up to `timeout` seconds for a kept event; `None` when it did not come.
 
         The deadline is fixed by the first run that waits and kept in the store, so a later run
@@ -78,7 +102,8 @@ class Instance:
         Raises:
             Abort: somebody cancelled.
         """
-        return (yield from self.wait_until(name, self.turn_time() + timedelta(seconds=timeout)))
+        due = self.turn_time() + timedelta(seconds=timeout)
+        return (yield from self.wait_until(name, due, types, pivot))
 
     def deadline(self, name: str, timeout: float) -> Yields[datetime]:
         """The moment `timeout` seconds after the first run asked for it, the same in every run."""
@@ -88,16 +113,26 @@ class Instance:
         taken = yield from self._take(wait)
         return taken.due or due
 
-    def wait_until(self, name: str, due: datetime) -> Yields[Event | None]:
+    def wait_until(
+        self, name: str, due: datetime, types: tuple[str, ...] = (), pivot: Pivot | None = None
+    ) -> Yields[Event | None]:
         """Waits for a kept event until `due`, or until what an earlier run of this wait fixed.
+
+        Only the `types` that are named end it. Once `pivot` has come, a cancel is too late.
 
         Raises:
             Abort: somebody cancelled.
         """
         yield from self._stop_if_cancelled()
         self._waits[name] += 1
-        token = f"{name}/{self._waits[name]}"
-        taken = yield from self._take(Wait(instance=self._id, name=name, token=token, due=due))
+        wait = Wait(
+            instance=self._id,
+            name=name,
+            token=f"{name}/{self._waits[name]}",
+            types=types,
+            pivot=pivot,
+        )
+        taken = yield from self._take(wait.model_copy(update={"due": due}))
         if taken.event or taken.expired:
             return taken.event
         timer = self._ctx.create_timer(taken.due or due)
@@ -108,64 +143,75 @@ class Instance:
             raised = self._answer_door(name)
             if raised is None and not timer.is_complete:
                 continue
-            taken = yield from self._take(
-                Wait(
-                    instance=self._id,
-                    name=name,
-                    token=token,
-                    final=timer.is_complete,
-                    raised=raised,
-                    at=self.turn_time(),
-                )
-            )
+            heard = {"final": timer.is_complete, "raised": raised, "at": self.turn_time()}
+            taken = yield from self._take(wait.model_copy(update=heard))
             if taken.event or taken.expired:
                 return taken.event
 
-    def poll(self, activity: str, name: str, interval: float, silence: float) -> Yields[Answer]:
-        """Asks every `interval` seconds what became of a submitted effect, until it is settled.
+    def end(
+        self, outcome: str, reason: str | None = None, detail: dict[str, Any] | None = None
+    ) -> Yields[str]:
+        """Keeps the outcome in the record, where it outlives the engine's instance."""
+        ending = Ending(instance=self._id, outcome=outcome, reason=reason, detail=detail)
+        yield self._store("record.end", ending)
+        return outcome
 
-        Work that is still under way is `exhausted` once nothing was heard of it for `silence`
-        seconds; as long as its heart beats it may take its time.
+    def _try(
+        self,
+        activity: str,
+        name: str,
+        body: dict[str, Any],
+        rule: RetryRule | None = None,
+        **more: Any,
+    ) -> Yields[Answer]:
+        call = Call(instance=self._id, key=self._key(name), body=body, **more)
+        return (yield from self._call(activity, call, rule or self._retry))
+
+    def _effect(
+        self,
+        activity: str,
+        name: str,
+        body: dict[str, Any],
+        settling: Settling,
+        cancellable: bool = False,
+        **more: Any,
+    ) -> Yields[Answer]:
+        """Carries out an effect; one that is pending is asked for until it has settled.
+
+        It is `exhausted` once nothing was heard of it for `silence` seconds, or it is pending for
+        longer than `within`; as long as its heart beats it may take its time. Asking is a sign of
+        life, and says when it is asked again.
 
         Raises:
             Abort: somebody cancelled.
         """
-        while True:
-            timer = self._ctx.create_timer(timedelta(seconds=interval))
-            while not timer.is_complete:
-                yield when_any([timer, self._doorbell("cancel")])
+        every = settling.every
+        answer = yield from self._try(activity, name, body, look_again=every, **more)
+        inquiry = {"operation": activity, "look_again": every}
+        while answer.result == "pending":
+            yield from self._pause(every, cancellable)
+            asked = yield from self._try(settling.ask, name, inquiry)
+            answer = settling.judge(asked)
+            if answer.result == "pending":
+                self._count_round()
+        return answer
+
+    def _pause(self, seconds: float, cancellable: bool) -> Yields[None]:
+        timer = self._ctx.create_timer(timedelta(seconds=seconds))
+        while not timer.is_complete:
+            yield when_any([timer, self._doorbell("cancel")] if cancellable else [timer])
+            if cancellable:
                 yield from self._stop_if_cancelled()
-            answer = yield from self._effect(activity, name, {})
-            if answer.result not in ("pending", "exhausted"):
-                return answer
-            # A provider that cannot be asked says nothing of the work.
-            if answer.silent_for is not None and answer.silent_for > silence:
-                return Answer(result="exhausted", reason=f"silent for {answer.silent_for:.0f} s")
 
-    def end(self, outcome: str, reason: str | None = None) -> Yields[str]:
-        """Keeps the outcome in the record, where it outlives the engine's instance."""
-        yield self._store("record.end", Ending(instance=self._id, outcome=outcome, reason=reason))
-        return outcome
+    def _count_round(self) -> None:
+        self._rounds += 1
+        if self.patched and self._rounds >= ROUNDS:
+            raise Renewed
 
-    def _effect(
-        self, activity: str, name: str, body: dict[str, Any], undoes: str | None = None
-    ) -> Yields[Answer]:
-        key = f"{self._id}/{name}"
-        call = Call(instance=self._id, key=key, body=body, undoes=undoes)
-        try:
-            raw = yield self._ctx.call_activity(
-                activity, input=call.model_dump(mode="json"), retry_policy=_policy(self._retry, key)
-            )
-        except TaskFailedError as failure:
-            return Answer(result="exhausted", reason=failure.details.message)
-        return Answer.model_validate(raw)
-
-    def _ask(self, name: str, answer: Answer, *, cancellable: bool = False) -> Yields[str]:
-        incident = yield from self._open(name, "step_failed", answer)
-        return (yield from self._resolution(incident, cancellable=cancellable))
-
-    def _open(self, name: str, kind: IncidentKind, answer: Answer) -> Yields[Incident]:
-        key = f"{self._id}/{name}"
+    def _open(
+        self, name: str, kind: IncidentKind, answer: Answer, *, blocking: bool = True
+    ) -> Yields[Incident]:
+        key = self._key(name)
         self._incidents[key] += 1
         kinds: dict[Result, IncidentKind] = {"parked": "poison", "too_late": "too_late"}
         incident = Incident(
@@ -174,6 +220,7 @@ class Instance:
             n=self._incidents[key],
             kind=kinds.get(answer.result, kind),
             reason=f"{answer.result}: {answer.reason or 'no reason given'}"[:500],
+            blocking=blocking,
         )
         yield self._store("record.open_intervention", incident)
         return incident
@@ -198,42 +245,5 @@ class Instance:
         if taken.event:
             raise Abort("cancelled")
 
-    def _doorbell(self, name: str) -> Any:
-        # Kept until it rings: a wait that loses a race stays registered with the engine and would
-        # swallow the next event of its name, so the same one serves the next wait.
-        if name not in self._doorbells:
-            self._doorbells[name] = self._ctx.wait_for_external_event(name)
-        return self._doorbells[name]
-
-    def _answer_door(self, name: str) -> Any:
-        doorbell = self._doorbell(name)
-        if not doorbell.is_complete:
-            return None
-        del self._doorbells[name]
-        # The engine turns every falsy payload into None.
-        return doorbell.get_result() or {}
-
     def _take(self, wait: Wait) -> Yields[Taken]:
         return Taken.model_validate((yield self._store("record.take", wait)))
-
-    def _store(self, activity: str, message: Message | dict[str, str]) -> Any:
-        body = message.model_dump(mode="json") if isinstance(message, Message) else message
-        return self._ctx.call_activity(
-            activity, input=body, retry_policy=_policy(STORE_RETRY, f"{self._id}/{activity}")
-        )
-
-    def turn_time(self) -> datetime:
-        """The time of this turn, the same in every replay."""
-        naive: datetime = self._ctx.current_utc_datetime
-        return naive.replace(tzinfo=UTC)
-
-
-def _policy(rule: RetryRule, key: str) -> RetryPolicy:
-    """Exponential backoff with a cap, a ceiling, and jitter that replays: it comes from the key."""
-    jitter = 0.75 + int.from_bytes(hashlib.sha256(key.encode()).digest()[:2]) / 0xFFFF / 2
-    return RetryPolicy(
-        first_retry_interval=timedelta(seconds=rule.first * jitter),
-        max_number_of_attempts=rule.attempts,
-        backoff_coefficient=2.0,
-        max_retry_interval=timedelta(seconds=rule.cap * jitter),
-    )

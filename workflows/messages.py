@@ -27,26 +27,48 @@ Result = Literal[
 
 
 class Message(BaseModel):
-    """Base of every message; unknown fields are refused so that a typo cannot pass silently."""
+    """Base of every message. Fields that are not known are left out.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Histories outlive the code that wrote them, and while replicas are replaced, one reads what a
+    newer one wrote. Typos are found by mypy.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class RetryRule(Message):
     """How often and how patiently a fault is retried. Durations are seconds."""
 
-    attempts: int = Field(default=10, ge=1, le=20)
+    attempts: int = Field(default=10, ge=1, le=200)
     first: float = Field(default=0.5, ge=0.05, le=60, description="wait before the second attempt")
     cap: float = Field(default=30, ge=0.05, le=3600, description="longest wait between attempts")
+    undo_for: float = Field(
+        default=36 * 3600, ge=0, description="how long an undo is retried before a person is asked"
+    )
 
 
 class Call(Message):
-    """One effect to be carried out under its key."""
+    """One effect to be carried out under its key.
+
+    `next_key` is the key of the next try that a person may order, where this one is over then.
+    `must` says that there is no way back from here, so that a cancel is too late.
+    """
 
     instance: str
     key: str
     body: dict[str, Any] = {}
     undoes: str | None = None
+    next_key: str | None = None
+    must: bool = False
+    retry: RetryRule | None = Field(default=None, description="what follows a fault")
+    look_again: float | None = Field(default=None, description="seconds until a pending one is")
+
+
+class Inquiry(Message):
+    """What a look at a pending effect says: of which operation, and seconds until the next."""
+
+    operation: str
+    look_again: float = 60
 
 
 class Answer(Message):
@@ -56,17 +78,73 @@ class Answer(Message):
     provider_id: str | None = None
     reason: str | None = None
     silent_for: float | None = Field(default=None, description="seconds since the last heartbeat")
+    pending_for: float | None = Field(default=None, description="seconds since it was first tried")
 
     @property
     def done(self) -> bool:
         """Whether the effect stands, or needs nothing further."""
         return self.result in ("applied", "closed", "settled")
 
+    @property
+    def over(self) -> bool:
+        """Whether its key has done its service: a person's retry needs the next one."""
+        return self.result in ("refused", "rejected") or self.was_pending
+
+    @property
+    def was_pending(self) -> bool:
+        """Whether it was accepted at first, and had to settle."""
+        return self.pending_for is not None
+
+
+class Settling(Message):
+    """How an effect that is pending settles: by an event, or found by asking. Times are seconds.
+
+    `within` is how long it may take, `silence` how long nothing may be heard of its heart.
+    """
+
+    event: str | None = None
+    done: str = ""
+    failed: str = ""
+    within: float = 7 * 86_400
+    every: float = 60
+    silence: float = 7 * 86_400
+    ask: str = "provider.look_up"
+
+    def judge(self, asked: Answer) -> Answer:
+        """What the answer to a look means: `exhausted` where it has been pending for too long."""
+        waited = asked.pending_for or 0.0
+        if asked.result not in ("pending", "exhausted"):
+            return asked.model_copy(update={"pending_for": waited})
+        if asked.silent_for is not None and asked.silent_for > self.silence:
+            reason = f"silent for {asked.silent_for:.0f} s"
+        elif waited > self.within:
+            reason = f"pending for {waited:.0f} s"
+        else:
+            # A provider that cannot be asked says nothing of the work.
+            return asked.model_copy(update={"result": "pending"})
+        return Answer(result="exhausted", reason=reason, pending_for=waited)
+
+
+class Start(Message):
+    """A run begins: what the engine calls it, and which code it runs."""
+
+    instance: str
+    engine_id: str | None = None
+    kind: str | None = None
+    version: str | None = None
+
 
 class Beginning(Message):
-    """What the record says when a run begins. A run that may not proceed has no effects."""
+    """What the record says when a run begins. A run that may not proceed has no effects.
+
+    `input` and `version` are the accepted ones; histories that are older than them have neither.
+    `ordinals` are the highest ordinals under which steps were tried, for a run on its way down.
+    """
 
     proceed: bool
+    input: dict[str, Any] | None = None
+    version: str | None = None
+    ordinals: dict[str, int] = {}
     direction: Direction = "forward"
     reason: str | None = None
     refused: bool = False
@@ -81,8 +159,17 @@ class Event(Message):
     data: dict[str, Any] = {}
 
 
+class Pivot(Message):
+    """The event behind which there is no way back: its type, and what its data has to say."""
+
+    type: str
+    data: dict[str, Any] = {}
+
+
 class Wait(Message):
     """Asks the inbox for the next event of a name; `token` names this wait in every run.
+
+    Only the `types` that are named end it (none named: all); others are kept and left alone.
 
     With `due` the wait is opened (its deadline is fixed by whoever opens it first), without it
     this only looks. `final` closes a wait whose timer has fired. With `ahead` nobody waits yet:
@@ -92,6 +179,8 @@ class Wait(Message):
     instance: str
     name: str
     token: str
+    types: tuple[str, ...] = ()
+    pivot: Pivot | None = None
     due: datetime | None = None
     final: bool = False
     ahead: bool = False
@@ -135,7 +224,7 @@ IncidentKind = Literal[
     "start_failed",  # the engine takes it from nobody
     "terminated",  # effects were left standing
     "unaccounted",  # money was taken, and nobody knows for what
-    "forged",  # a decision that came past the API without a good signature
+    "forged",  # came past the API: a start that nobody accepted, an event without a signature
 ]
 
 
@@ -167,3 +256,4 @@ class Ending(Message):
     instance: str
     outcome: str
     reason: str | None = None
+    detail: dict[str, Any] | None = None

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dapr.ext.workflow import DaprWorkflowContext
 from pydantic import Field
 
+from workflows.definition import Version
 from workflows.instance import Yields
-from workflows.messages import Message, RetryRule
+from workflows.messages import Message, RetryRule, Settling
 from workflows.saga import Saga, Step
 
 GENERATE = Step("generate_data", "ml.generate_data", on_failure="ask")
-TRAIN = Step("train", "ml.train", on_failure="ask")
+# Each training that somebody orders has a key of its own.
+TRAIN = Step("train", "ml.train", on_failure="ask", numbered=True)
 PUSH = Step(
     "push_artifact", "ml.push_artifact", "delete_artifact", "ml.delete_artifact", on_failure="ask"
 )
@@ -51,40 +52,29 @@ class Deployment(Message):
     dataset: str
     poll_interval: float = 60
     heartbeat_timeout: float = 900
-    retry: RetryRule = Field(default_factory=lambda: RetryRule(attempts=5))
+    training_timeout: float = 30 * 86_400
+    # Five tries, the last of them half a minute and more after the first: a blip is over then.
+    retry: RetryRule = Field(default_factory=lambda: RetryRule(attempts=5, first=3))
 
 
-def model_deployment(ctx: DaprWorkflowContext, deployment: Deployment) -> Yields[str]:
+def model_deployment(saga: Saga, deployment: Deployment) -> Yields[str]:
     """Ends READY, or ROLLED_BACK to the version that was live before."""
-    saga = Saga(ctx, deployment.id, STEPS, deployment.retry)
-    beginning = yield from saga.begin()
-    if not beginning.proceed:
-        return beginning.outcome or "NOT_ACCEPTED"
     model = {"model": deployment.model, "version": deployment.version}
+    data = {**model, "dataset": deployment.dataset}
+    training = Settling(
+        ask="ml.poll_training",
+        every=deployment.poll_interval,
+        silence=deployment.heartbeat_timeout,
+        within=deployment.training_timeout,
+    )
 
     def forward() -> Yields[None]:
-        yield from saga.step(GENERATE, {**model, "dataset": deployment.dataset})
-        yield from train()
+        yield from saga.step(GENERATE, data)
+        yield from saga.step(replace(TRAIN, settling=training), data)
         yield from saga.step(PUSH, model)
         yield from saga.step(CONFIGURE, model)
         yield from saga.step(AUTHORIZE, model)
         yield from saga.step(CANARY, model)
-
-    def train() -> Yields[None]:
-        run = 0
-        while True:
-            run += 1  # counts the trainings that somebody ordered, so each has a key of its own
-            step = replace(TRAIN, name=f"train/{run}")
-            answer = yield from saga.step(step, {**model, "dataset": deployment.dataset})
-            if answer.result == "pending":
-                answer = yield from saga.poll(
-                    "ml.poll_training",
-                    step.name,
-                    deployment.poll_interval,
-                    deployment.heartbeat_timeout,
-                )
-            if answer.done or (yield from saga.ask(step, answer)) == "settled":
-                return
 
     outcome = yield from saga.run(forward)
     return (yield from saga.end("READY" if outcome.done else "ROLLED_BACK", outcome.reason))
@@ -98,3 +88,6 @@ def phase(step: str | None, *, done: bool, failed: bool, down: bool, outcome: st
         return "ROLLING_BACK"
     names = PHASES.get(step.split("/")[0])
     return names[2 if failed else 1 if done else 0] if names else "PENDING"
+
+
+V1 = Version("model_deployment", "v1", model_deployment, Deployment, steps=lambda _: STEPS)

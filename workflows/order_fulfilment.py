@@ -1,4 +1,4 @@
-"""An order: charge, reserve, ship, wait for the parcel to leave, tell the customer.
+"""An order: charge, reserve, ship, confirm, wait for the parcel to leave, tell the customer.
 
 The parcel's departure is the pivot: until then everything can be undone, afterwards nothing.
 A charge may stay pending for days; a shipment that is cancelled while the carrier picks it up
@@ -7,13 +7,14 @@ cannot be undone any more (`too_late`), and then the order is fulfilled after al
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from dapr.ext.workflow import DaprWorkflowContext
 from pydantic import Field
 
+from workflows.definition import Version
 from workflows.instance import Abort, Yields
-from workflows.messages import Event, Message, RetryRule
+from workflows.messages import Event, Message, Pivot, RetryRule, Settling
 from workflows.saga import Saga, Step
 
 CHARGE = Step("charge", "payment.charge", "refund", "payment.refund")
@@ -21,6 +22,8 @@ RESERVE = Step("reserve", "inventory.reserve", "release", "inventory.release")
 SHIP = Step(
     "create_shipment", "carrier.create_shipment", "cancel_shipment", "carrier.cancel_shipment"
 )
+# Nothing takes a confirmation back but the letter at the end, which says how the order went.
+CONFIRM = Step("confirm", "notifier.send", on_failure="tell")
 NOTIFY = Step("notify", "notifier.send")
 STEPS = (CHARGE, RESERVE, SHIP)
 
@@ -55,12 +58,18 @@ class Order(Message):
         return sum(line.quantity * line.unit_price for line in self.lines)
 
 
-def order_fulfilment(ctx: DaprWorkflowContext, order: Order) -> Yields[str]:
+def settling(order: Order) -> Settling:
+    """A payment that is pending settles by a callback, days later."""
+    return Settling(
+        event="payment",
+        done="payment.captured",
+        failed="payment.failed",
+        within=order.payment_timeout,
+    )
+
+
+def order_fulfilment(saga: Saga, order: Order) -> Yields[str]:
     """Ends FULFILLED, REFUSED (somebody said no) or COMPENSATED (a fault, a deadline, a cancel)."""
-    saga = Saga(ctx, order.id, STEPS, order.retry)
-    beginning = yield from saga.begin()
-    if not beginning.proceed:
-        return beginning.outcome or "NOT_ACCEPTED"
     lines = [{"sku": line.sku, "quantity": line.quantity} for line in order.lines]
 
     def forward() -> Yields[None]:
@@ -70,23 +79,18 @@ def order_fulfilment(ctx: DaprWorkflowContext, order: Order) -> Yields[str]:
             "payment_method": order.payment_method,
             "customer": order.customer,
         }
-        charged = yield from saga.step(CHARGE, charge)
-        if charged.result == "pending":
-            _expect(
-                "payment.captured",
-                (yield from saga.wait("payment", order.payment_timeout)),
-                "payment",
-            )
+        yield from saga.step(replace(CHARGE, settling=settling(order)), charge)
         yield from saga.step(RESERVE, {"lines": lines})
         yield from saga.step(SHIP, {"ship_to": order.ship_to, "lines": lines})
-        _expect(
-            "warehouse.picked",
-            (yield from saga.wait("warehouse", order.picking_timeout)),
-            "picking",
-        )
-        _expect(
-            "carrier.picked_up", (yield from saga.wait("carrier", order.pickup_timeout)), "pickup"
-        )
+        if saga.patched:
+            letter = {"to": order.customer, "template": "order_confirmed"}
+            yield from saga.step(CONFIRM, letter)
+        found = ("warehouse.picked", "warehouse.not_found")
+        picked = yield from saga.wait("warehouse", order.picking_timeout, found)
+        _expect(picked, "picking", "warehouse.not_found")
+        gone = Pivot(type="carrier.picked_up")
+        left = yield from saga.wait("carrier", order.pickup_timeout, (gone.type,), gone)
+        _expect(left, "pickup")
 
     outcome = yield from saga.run(forward)
     word = "FULFILLED" if outcome.done else "REFUSED" if outcome.refused else "COMPENSATED"
@@ -95,8 +99,18 @@ def order_fulfilment(ctx: DaprWorkflowContext, order: Order) -> Yields[str]:
     return (yield from saga.end(word, outcome.reason))
 
 
-def _expect(event_type: str, event: Event | None, what: str) -> None:
+def _expect(event: Event | None, what: str, bad: str | None = None) -> None:
     if event is None:
         raise Abort(f"{what} deadline passed")
-    if event.type != event_type:
-        raise Abort(event.type, refused=event.type == "payment.failed")
+    if event.type == bad:
+        raise Abort(event.type)
+
+
+V1 = Version(
+    "order_fulfilment",
+    "v1",
+    order_fulfilment,
+    Order,
+    steps=lambda _: STEPS,
+    hears=frozenset({"payment", "warehouse", "carrier"}),
+)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from dapr.ext.workflow import DaprWorkflowContext
 from pydantic import Field
 
+from workflows.definition import Version
 from workflows.instance import Yields
 from workflows.messages import Message, RetryRule
 from workflows.saga import Saga, Step
@@ -50,13 +50,9 @@ def steps(task: Task) -> tuple[Step, ...]:
     )
 
 
-def task_processing(ctx: DaprWorkflowContext, task: Task) -> Yields[str]:
+def task_processing(saga: Saga, task: Task) -> Yields[str]:
     """Ends DONE, or COMPENSATED with everything taken back."""
     table = steps(task)
-    saga = Saga(ctx, task.id, table, task.retry)
-    beginning = yield from saga.begin()
-    if not beginning.proceed:
-        return beginning.outcome or "NOT_ACCEPTED"
     bodies: tuple[dict[str, Any], ...] = (
         {"title": task.title, "assignee": task.assignee},
         {"assignee": task.assignee, "effort": task.effort},
@@ -70,3 +66,6 @@ def task_processing(ctx: DaprWorkflowContext, task: Task) -> Yields[str]:
 
     outcome = yield from saga.run(forward)
     return (yield from saga.end("DONE" if outcome.done else "COMPENSATED", outcome.reason))
+
+
+V1 = Version("task_processing", "v1", task_processing, Task, steps=steps)

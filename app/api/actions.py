@@ -19,7 +19,7 @@ from app.api.workflows import unknown
 from app.auth import Operator
 from app.engine import EngineUnavailable
 from app.errors import Problem
-from app.store import audit_trail, control, controls, inbox, interventions, records
+from app.store import audit_trail, control, controls, interventions, records, runs
 from workflows.health_monitor import Control
 
 router = APIRouter(tags=["actions"])
@@ -75,16 +75,17 @@ async def _shown(parts: Parts, id: str) -> dict[str, Any]:
 async def cancel(
     parts: PartsOf, operator: Operator, id: PathId, why: Reason = None
 ) -> dict[str, Any]:
-    """Asks an instance to undo everything. Where that is too late, its outcome says so."""
+    """Asks an instance to undo everything; 409 where that is known to be too late.
+
+    What turns out to be too late only when it is tried, the outcome says.
+    """
     async with parts.store.transaction() as tx:
         record = await _open(tx, id)
         if record["kind"] == "health_monitor":
             # It has no step to undo, and hears nothing but controls.
             await controls.keep(tx, id, Control(event_id="cancel", action="stop"))
-        else:
-            await inbox.keep(
-                tx, instance=id, event_id="cancel", name="cancel", type="cancel", data={}
-            )
+        elif not await runs.cancel(tx, id):
+            raise Problem(409, "too-late", "Too late", "what it has done cannot be undone any more")
         await _note(tx, id, "cancel", operator, why)
     parts.relay.poke()
     return await _shown(parts, id)

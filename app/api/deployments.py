@@ -24,7 +24,11 @@ class DeploymentRequest(StartRequest):
     dataset: Phrase
     poll_interval: Seconds = 60
     heartbeat_timeout: Seconds = 900
-    retry: Retry = Retry(attempts=5)
+    training_timeout: Annotated[
+        float, Field(gt=0, le=365 * 86_400, allow_inf_nan=False, strict=False)
+    ] = 30 * 86_400
+    # Five tries that span half a minute and more: a blip is over by the last.
+    retry: Retry = Retry(attempts=5, first=3)
 
 
 @router.post("/deployments", status_code=202)

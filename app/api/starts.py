@@ -24,6 +24,9 @@ class Retry(Request_):
     attempts: int = Field(default=10, ge=1, le=20)
     first: Annotated[float, Field(ge=0.05, le=60, strict=False)] = 0.5
     cap: Annotated[float, Field(ge=0.05, le=3600, strict=False)] = 30
+    undo_for: Annotated[float, Field(ge=0, le=7 * 86_400, strict=False)] | None = Field(
+        default=None, description="how long an undo is retried before a person is asked; 36 hours"
+    )
 
 
 class StartRequest(Request_):

@@ -32,6 +32,8 @@ def view(
         "status": status(record),
         "outcome": record["outcome"],
         "reason": record["reason"],
+        "detail": record["detail"],
+        "version": record["version"],
         "direction": record["direction"],
         "step": record["step"],
         "waiting_for": record["waiting_for"],

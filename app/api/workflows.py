@@ -34,14 +34,20 @@ async def list_workflows(
     _: Reader,
     kind: Annotated[str | None, Query(max_length=50)] = None,
     status: Status | None = None,
+    version: Annotated[str | None, Query(max_length=20)] = None,
     after: Cursor = None,
     limit: Limit = 50,
 ) -> dict[str, Any]:
-    """Instances in order of their ids; `next` is the cursor of the next page, if there is one."""
+    """Instances in order of their ids; `next` is the cursor of the next page, if there is one.
+
+    A version of the code has drained when no instance of it is left that has not ended.
+    """
     if kind is not None and kind not in KINDS:
         raise Problem(422, "invalid", "Not valid", "kind is not one of ours")
     async with parts.store.reading() as tx:
-        rows = await records.page(tx, kind=kind, status=status, after=after, limit=limit + 1)
+        rows = await records.page(
+            tx, kind=kind, status=status, version=version, after=after, limit=limit + 1
+        )
     items = [view(row) for row in rows[:limit]]
     for item in items:
         del item["timeline"], item["attempts"], item["error"]

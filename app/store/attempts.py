@@ -1,46 +1,79 @@
 """Dispatches of effects, counted durably: the only trace of a step that kills its process.
 
 No retry policy of an engine counts a dispatch that never came back. Here each one is a row,
-written before the effect and closed after it; rows that stay open tell a poison step.
+written before the effect and closed after it. A row that is open tells of a death only if the
+life of its process is over: the living may still be at it.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime, timedelta
 
 from sqlalchemy import RowMapping, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import records
-from app.store.schema import attempts
+from app.store.schema import attempts, processes
+
+# Seconds without a sign after which the life of a process is over; longer than any step may last.
+LIFE = 40.0
+
+# Answers that stand for good under their key. What was only rejected may be asked again.
+FINAL = frozenset({"applied", "refused", "closed", "undone", "too_late"})
 
 
 @dataclass(frozen=True)
 class Past:
-    """What is known of a key: when it was first tried, and how many dispatches never ended."""
+    """What is known of a key.
 
-    first_at: Any
-    unfinished: int
-    unfinished_alone: int
+    When it was first tried, how many dispatches in a row died with their process, how many in a
+    row came back with a fault, what was answered for good, and whether another key followed it.
+    """
+
+    first_at: datetime | None = None
+    unfinished: int = 0
+    unfinished_alone: int = 0
+    faults: int = 0
+    result: str | None = None
+    reason: str | None = None
+    overtaken: bool = False
 
 
-async def past(tx: AsyncConnection, key: str) -> Past:
-    """Counts the dispatches that never ended since the last one that did, or was forgiven."""
-    ended = (
-        select(func.coalesce(func.max(attempts.c.id), 0))
-        .where(attempts.c.key == key)
-        .where(attempts.c.ended_at.is_not(None) | attempts.c.forgiven)
-        .scalar_subquery()
+async def past(tx: AsyncConnection, key: str, next_key: str | None = None) -> Past:
+    """What the rows of a key tell."""
+    seen = func.coalesce(processes.c.seen_at, attempts.c.begun_at)
+    over = processes.c.ended_at.is_not(None) | (seen < records.now() - timedelta(seconds=LIFE))
+    query = (
+        select(attempts, over.label("over"))
+        .join(processes, processes.c.id == attempts.c.process, isouter=True)
+        .where(attempts.c.key.in_([key, next_key] if next_key else [key]))
+        .order_by(attempts.c.id)
     )
-    since = attempts.c.id > ended
-    query = select(
-        func.min(attempts.c.begun_at).label("first_at"),
-        func.count().filter(since).label("unfinished"),
-        func.count().filter(since & attempts.c.alone).label("unfinished_alone"),
-    ).where(attempts.c.key == key)
-    row = (await tx.execute(query)).mappings().one()
-    return Past(**row)
+    rows = list((await tx.execute(query)).mappings())
+    ours = [row for row in rows if row["key"] == key]
+    if not ours:
+        return Past(overtaken=bool(rows))
+    answered = next((row for row in reversed(ours) if row["result"] in FINAL), None)
+    since = _since(ours, lambda row: row["ended_at"] is not None or row["forgiven"])
+    dead = [row for row in since if row["over"]]
+    return Past(
+        first_at=ours[0]["begun_at"],
+        unfinished=len(dead),
+        unfinished_alone=sum(row["alone"] for row in dead),
+        faults=len(_since(ours, lambda row: row["result"] not in (None, "fault"))),
+        result=answered["result"] if answered else None,
+        reason=answered["error"] if answered else None,
+        overtaken=len(rows) > len(ours),
+    )
+
+
+def _since(rows: list[RowMapping], is_last: Callable[[RowMapping], bool]) -> list[RowMapping]:
+    """The rows behind the last one of which something is true."""
+    last = max((number for number, row in enumerate(rows, 1) if is_last(row)), default=0)
+    return rows[last:]
 
 
 async def begin(
@@ -51,6 +84,7 @@ async def begin(
     operation: str,
     undoes: str | None,
     alone: bool,
+    process: str | None = None,
 ) -> int:
     """Notes that a dispatch begins; returns its number."""
     at = records.now()
@@ -62,6 +96,7 @@ async def begin(
             operation=operation,
             undoes=undoes,
             alone=alone,
+            process=process,
             begun_at=at,
         )
         .returning(attempts.c.id)
@@ -81,9 +116,50 @@ async def finish(
     )
 
 
+async def not_alone(tx: AsyncConnection, number: int) -> None:
+    """Notes that others passed while a suspect was still at it: if it dies now, it proves less."""
+    await tx.execute(update(attempts).where(attempts.c.id == number).values(alone=False))
+
+
+async def settle(
+    tx: AsyncConnection,
+    *,
+    instance: str,
+    key: str,
+    operation: str,
+    result: str,
+    error: str | None,
+    process: str | None,
+) -> None:
+    """Notes once what became of an effect that was pending."""
+    if (await past(tx, key)).result is None:
+        number = await begin(
+            tx,
+            instance=instance,
+            key=key,
+            operation=operation,
+            undoes=None,
+            alone=False,
+            process=process,
+        )
+        await finish(tx, number, result=result, error=error)
+
+
 async def forgive(tx: AsyncConnection, key: str) -> None:
     """A person's retry starts from zero."""
     await tx.execute(update(attempts).where(attempts.c.key == key).values(forgiven=True))
+
+
+async def ordinals(tx: AsyncConnection, instance: str) -> dict[str, int]:
+    """The highest ordinal under which each repeated step of an instance was tried."""
+    query = select(attempts.c.key).where(attempts.c.instance == instance).distinct()
+    found: dict[str, int] = {}
+    for key in (await tx.execute(query)).scalars():
+        repeated = re.fullmatch(r"[^/]+/(.+)/(\d{1,6})", key)
+        if repeated:
+            name, ordinal = repeated[1], int(repeated[2])
+            found[name] = max(found.get(name, 1), ordinal)
+    return found
 
 
 async def of_instance(tx: AsyncConnection, instance: str) -> list[RowMapping]:

@@ -6,23 +6,19 @@ newest are kept, so that a monitor that is told something every day stays small 
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import inbox, interventions, records
+from app.store import inbox
 from app.store.schema import inbox as table
-from workflows.health_monitor import RING, Control, Look
+from workflows.health_monitor import Control
 
 NAME = "control"
 REMEMBERED = 500  # applied events whose ids are still recognised
-MAX_RAISED = 4096  # bytes of an event that came past the API
 
 
 async def keep(tx: AsyncConnection, instance: str, control: Control) -> str:
@@ -32,43 +28,10 @@ async def keep(tx: AsyncConnection, instance: str, control: Control) -> str:
         Conflict: the event id was used for another event.
     """
     event_id = control.event_id or str(uuid.uuid4())
-    await _keep(tx, instance, control, event_id)
-    return event_id
-
-
-async def admit(tx: AsyncConnection, look: Look) -> None:
-    """Keeps what doorbells carried that were rung past the API; asks about what makes no sense."""
-    for number, raised in enumerate(look.raised):
-        if raised in (None, {}, RING):
-            continue
-        try:
-            text = raised if isinstance(raised, str) else json.dumps(raised, sort_keys=True)
-            if len(text) > MAX_RAISED:
-                raise ValueError(f"more than {MAX_RAISED} bytes")
-            # The input of the Dapr CLI arrives as text.
-            control = Control.model_validate(json.loads(text))
-            event_id = control.event_id or _unnamed(look.at, number, text)
-            await _keep(tx, look.instance, control, event_id)
-        except (ValueError, ValidationError, records.Conflict) as error:
-            key = f"{look.instance}/{NAME}"
-            reason = f"a control event that was raised past the API was refused: {_why(error)}"
-            await interventions.ask_once(tx, look.instance, key, "forged", reason)
-
-
-def _why(error: Exception) -> str:
-    # Only what is wrong, never the value.
-    return error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-
-
-def _unnamed(at: datetime, number: int, text: str) -> str:
-    # The same whenever this very turn is run again; raised twice it is two events.
-    return f"raised-{records.content_hash([at.isoformat(), number, text])[:24]}"
-
-
-async def _keep(tx: AsyncConnection, instance: str, control: Control, event_id: str) -> None:
     data = control.model_dump(mode="json", exclude_none=True, exclude={"event_id"})
     type_ = f"{NAME}.{control.action}"
     await inbox.keep(tx, instance=instance, event_id=event_id, name=NAME, type=type_, data=data)
+    return event_id
 
 
 async def drain(tx: AsyncConnection, instance: str, state: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import insert_once, records
@@ -88,6 +88,8 @@ async def take(tx: AsyncConnection, wait: Wait) -> Taken:
     record = await records.get(tx, wait.instance, lock=True)
     if record is None:
         return Taken(expired=True)
+    if wait.name == "cancel" and record["pivoted"]:
+        return Taken()  # too late, in this run and in every later one
     row = await _wait_row(tx, wait)
     if row is not None and row["state"] in ("claimed", "taken"):
         claimed = await _event(tx, wait, row["event_id"])
@@ -97,6 +99,7 @@ async def take(tx: AsyncConnection, wait: Wait) -> Taken:
         return Taken(event=claimed)
     if row is not None and row["state"] == "expired":
         return Taken(expired=True)
+    await _ignore_others(tx, wait)
     event = await _oldest_unconsumed(tx, wait)
     if event is not None:
         await _consume(tx, wait, event)
@@ -150,9 +153,10 @@ async def _event(tx: AsyncConnection, wait: Wait, event_id: str) -> Event:
 
 async def _oldest_unconsumed(tx: AsyncConnection, wait: Wait) -> Event | None:
     mine = or_(inbox.c.consumed_at.is_(None), inbox.c.consumed_by == wait.token)
+    named = inbox.c.type.in_(wait.types) if wait.types else true()
     query = (
         select(inbox.c.event_id)
-        .where(inbox.c.instance == wait.instance, inbox.c.name == wait.name, mine)
+        .where(inbox.c.instance == wait.instance, inbox.c.name == wait.name, mine, named)
         .order_by(inbox.c.received_at, inbox.c.event_id)
         .limit(1)
     )
@@ -160,9 +164,29 @@ async def _oldest_unconsumed(tx: AsyncConnection, wait: Wait) -> Event | None:
     return await _event(tx, wait, event_id) if event_id else None
 
 
+async def _ignore_others(tx: AsyncConnection, wait: Wait) -> None:
+    """Lets no doorbell ring any more for events that this wait does not name.
+
+    They are kept as they are: a later wait may name them, and so may whoever settles the rest
+    after the end.
+    """
+    if not wait.types:
+        return
+    others = (
+        inbox.c.instance == wait.instance,
+        inbox.c.name == wait.name,
+        inbox.c.consumed_at.is_(None),
+        inbox.c.type.not_in(wait.types),
+    )
+    await tx.execute(update(inbox).where(*others).values(next_raise_at=None))
+
+
 async def _consume(tx: AsyncConnection, wait: Wait, event: Event) -> None:
     await consumed(tx, wait.instance, wait.name, event.event_id, by=wait.token)
     await _set_wait(tx, wait, state="taken", event_id=event.event_id)
+    pivot = wait.pivot
+    if pivot and event.type == pivot.type and pivot.data.items() <= event.data.items():
+        await records.pass_pivot(tx, wait.instance)
 
 
 async def consumed(

@@ -228,8 +228,11 @@ async def tell_again(tx: AsyncConnection, id: str, at: datetime) -> None:
 
 async def ask_once(
     tx: AsyncConnection, instance: str, key: str, kind: IncidentKind, reason: str
-) -> None:
-    """Opens an intervention that blocks nobody, unless one for the same key is open."""
+) -> bool:
+    """Opens an intervention that blocks nobody, unless one for the same key is open.
+
+    Says whether it did.
+    """
     query = (
         select(interventions.c.action)
         .where(interventions.c.key == key, interventions.c.instance == instance)
@@ -237,7 +240,7 @@ async def ask_once(
     )
     asked = list((await tx.execute(query)).scalars())
     if asked and asked[-1] is None:
-        return
+        return False
     incident = Incident(
         instance=instance,
         key=key,
@@ -247,3 +250,4 @@ async def ask_once(
         blocking=False,
     )
     await open_(tx, incident)
+    return True

@@ -29,13 +29,18 @@ MOST = 10  # alerts that are sent in one round; the others are due in the next
 SHOWN = 1  # incidents before the newest whose attempts are kept for the timeline
 
 
+async def goes_on(tx: AsyncConnection, id: str) -> bool:
+    """Whether a monitor can be told anything; until the end of the transaction it stays so."""
+    record = await records.get(tx, id, lock=True)
+    return record is not None and record["state"] != "ended"
+
+
 async def plan(tx: AsyncConnection, look: Look) -> Round:
     """Drains the controls; what is left to do in this round, or in the newest one that is known."""
     record = await records.get(tx, look.instance, lock=True)
     if record is None or record["state"] == "ended":
         return _nothing(look.instance, look.generation)
     state = dict(await _known(tx, look.instance))
-    await controls.admit(tx, look)
     state |= await _set(tx, look.instance, **await controls.drain(tx, look.instance, state))
     return await _round(tx, record, state, look.generation, told=look.told)
 

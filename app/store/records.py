@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.store import insert_once
 from app.store.clock import now as now
 from app.store.schema import inbox, records
-from workflows.messages import Beginning, Ending, Turn
+from workflows.messages import Ending, Turn
 
 OPEN = records.c.state != "ended"
 MAX_PAUSE = 60.0  # seconds between two tries to start an instance
@@ -100,10 +100,18 @@ async def get(tx: AsyncConnection, id: str, *, lock: bool = False) -> RowMapping
 
 
 async def page(
-    tx: AsyncConnection, *, kind: str | None, status: str | None, after: str | None, limit: int
+    tx: AsyncConnection,
+    *,
+    kind: str | None,
+    status: str | None,
+    after: str | None,
+    limit: int,
+    version: str | None = None,
 ) -> list[RowMapping]:
     """Records in order of their ids, from behind `after`."""
     query = select(records).order_by(records.c.id).limit(limit)
+    if version:
+        query = query.where(records.c.version == version)
     if kind:
         query = query.where(records.c.kind == kind)
     if status == "SUSPENDED":
@@ -188,22 +196,33 @@ async def rename(tx: AsyncConnection, record: RowMapping) -> None:
     )
 
 
-async def begin(tx: AsyncConnection, id: str) -> Beginning:
-    """Tells a run whether it may proceed, and which way."""
-    record = await get(tx, id, lock=True)
-    if record is None:
-        return Beginning(proceed=False, reason="never accepted")
-    if record["state"] == "ended":
-        return Beginning(proceed=False, reason="ended", outcome=record["outcome"])
-    direction, reason = record["direction"], record["reason"]
-    if direction == "forward" and await _cancel_kept(tx, id):
-        direction, reason = "down", "cancelled"
-    await progress(tx, id, status="RUNNING", started_at=record["started_at"] or now())
-    return Beginning(proceed=True, direction=direction, reason=reason, refused=record["refused"])
+async def pass_pivot(tx: AsyncConnection, id: str) -> None:
+    """Notes that there is no way back for an instance that goes forward.
+
+    A cancel that was kept and not obeyed has lost, in this run and in every later one.
+    """
+    passed = await tx.execute(
+        update(records)
+        .where(records.c.id == id, OPEN, records.c.direction == "forward")
+        .values(pivoted=True)
+    )
+    if passed.rowcount:
+        await tx.execute(
+            update(inbox)
+            .where(inbox.c.instance == id, inbox.c.name == "cancel", inbox.c.consumed_at.is_(None))
+            .values(consumed_by="too_late", consumed_at=now())
+        )
 
 
-async def _cancel_kept(tx: AsyncConnection, id: str) -> bool:
-    query = select(inbox.c.event_id).where(inbox.c.instance == id, inbox.c.name == "cancel")
+async def cancelled(tx: AsyncConnection, record: RowMapping) -> bool:
+    """Whether an instance is on its way down, or is told to be and can still obey."""
+    if record["direction"] == "down":
+        return True
+    if record["pivoted"]:
+        return False
+    query = select(inbox.c.event_id).where(
+        inbox.c.instance == record["id"], inbox.c.name == "cancel"
+    )
     return (await tx.execute(query.limit(1))).first() is not None
 
 
@@ -231,6 +250,8 @@ async def turn(tx: AsyncConnection, turn: Turn) -> None:
     """Records a change of direction before the first effect that it leads to."""
     values = turn.model_dump(include={"direction", "reason", "refused"})
     await progress(tx, turn.instance, status="RUNNING", **values)
+    if turn.direction == "forward":
+        await pass_pivot(tx, turn.instance)
 
 
 async def end(tx: AsyncConnection, ending: Ending) -> None:
@@ -245,6 +266,7 @@ async def end(tx: AsyncConnection, ending: Ending) -> None:
         step=None,
         outcome=ending.outcome,
         reason=ending.reason,
+        detail=ending.detail,
         ended_at=at,
     )
     # What it has not heard is the courier's now.

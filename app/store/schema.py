@@ -77,7 +77,11 @@ records = Table(
     Column("direction", String(10), nullable=False),
     Column("refused", Boolean, nullable=False, default=False),
     Column("reason", Text),
+    # Behind the pivot: nothing turns it down any more, whatever run it is.
+    Column("pivoted", Boolean, nullable=False, default=False),
     Column("outcome", String(50)),
+    # What else there is to say of the outcome: who decided, and with which words.
+    Column("detail", JSON),
     Column("accepted_at", Instant, nullable=False),
     Column("started_at", Instant),
     Column("ended_at", Instant),

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from activities import ACTIVITIES
 from activities.effect import Env, Fault
 from activities.providers import Providers
-from app.store import Store, attempts
+from app.store import Store, attempts, interventions, processes, records
 from app.store.migrate import migrate
+from app.store.schema import attempts as table
 from tests.downstream.kit import CHARGE, Witness, in_process
-from workflows.messages import Answer
+from workflows.messages import Answer, Incident, Turn
 
 KEY = "order-1/charge"
 
@@ -39,9 +41,16 @@ class Bench:
             found = await attempts.of_instance(tx, "order-1")
         return [(row["result"] or "unfinished", row["alone"]) for row in found]
 
+    async def lose_the_answer(self) -> None:
+        """What was answered is not known here, as if the response had never come."""
+        async with self.env.store.transaction() as tx:
+            await tx.execute(update(table).values(result="fault"))
+
     async def die(self, *, alone: bool = False) -> None:
         """Leaves behind what a process that died in the middle leaves behind."""
         async with self.env.store.transaction() as tx:
+            await processes.begin(tx, "a life that is over", "r-1")
+            await processes.begin(tx, "another life", "r-1")
             await attempts.begin(
                 tx,
                 instance="order-1",
@@ -49,6 +58,7 @@ class Bench:
                 operation="payment.charge",
                 undoes=None,
                 alone=alone,
+                process="a life that is over",
             )
 
 
@@ -66,7 +76,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 async def test_the_same_key_is_one_effect(bench: Bench) -> None:
     first, second = await bench.charge(), await bench.charge()
     assert first.result == "applied"
-    assert first == second
+    assert first.result == second.result
     assert await bench.witness.effects() == ["payment.charge"]
 
 
@@ -87,6 +97,7 @@ async def test_a_refusal_is_a_value(bench: Bench) -> None:
 
 async def test_a_request_that_the_provider_calls_wrong_is_not_a_fault(bench: Bench) -> None:
     await bench.charge()
+    await bench.lose_the_answer()
     assert (await bench.charge(amount=1)).result == "rejected"
 
 
@@ -102,6 +113,7 @@ async def test_past_the_horizon_the_provider_is_asked_before_it_is_told_again(
 ) -> None:
     await bench.witness.script({"key_ttl": 0})
     await bench.charge()
+    await bench.lose_the_answer()
     bench.env.key_ttl = 0
     assert (await bench.charge()).result == "applied"
     assert await bench.witness.effects() == ["payment.charge"]
@@ -111,6 +123,7 @@ async def test_within_the_horizon_a_forgetful_provider_would_charge_twice(bench:
     """The proof that the test above can fail: here the look-up does not happen."""
     await bench.witness.script({"key_ttl": 0})
     await bench.charge()
+    await bench.lose_the_answer()
     await bench.charge()
     assert await bench.witness.effects() == ["payment.charge"] * 2
 
@@ -121,6 +134,7 @@ async def test_a_step_that_never_comes_back_runs_alone_and_is_then_parked(bench:
     await bench.charge()
     assert (await bench.rows())[-1] == ("applied", True)
 
+    await bench.lose_the_answer()
     for _ in range(bench.env.park_after):
         await bench.die(alone=True)
     assert (await bench.charge()).result == "parked"
@@ -137,3 +151,55 @@ async def test_an_honest_retry_is_not_counted(bench: Bench) -> None:
     assert set(await bench.rows()) == {("fault", False)}
     await bench.witness.client.delete(f"/script/{rule}")
     assert (await bench.charge()).result == "applied"
+
+
+async def test_a_refund_settled_by_hand_is_not_made_again(bench: Bench) -> None:
+    await bench.charge()
+    incident = Incident(
+        instance="order-1", key="order-1/refund", n=1, kind="undo_failed", reason="down"
+    )
+    async with bench.env.store.transaction() as tx:
+        await interventions.open_(tx, incident)
+        await interventions.answer(tx, incident.id, action="settled", note="paid", by="op-1")
+    answer = await bench.do("payment.refund", "order-1/refund", {}, undoes=KEY)
+    assert answer.result == "settled"
+    assert await bench.witness.effects() == ["payment.charge"]
+
+
+async def test_a_do_of_a_run_that_has_turned_down_since_is_not_sent(bench: Bench) -> None:
+    async with bench.env.store.transaction() as tx:
+        await records.accept(
+            tx,
+            id="order-1",
+            kind="order_fulfilment",
+            idempotency_key=None,
+            request_hash="",
+            input={},
+        )
+        await records.turn(tx, Turn(instance="order-1", direction="down", reason="cancelled"))
+    assert (await bench.charge()).result == "undone"
+    assert await bench.witness.effects() == []
+
+
+async def test_a_request_that_is_still_in_progress_is_a_fault(bench: Bench) -> None:
+    await bench.witness.script({"status": 409}, times=1)
+    with pytest.raises(Fault):
+        await bench.charge()
+    assert (await bench.charge()).result == "applied"
+
+
+async def test_a_dispatch_of_a_process_that_lives_is_no_death(bench: Bench) -> None:
+    async with bench.env.store.transaction() as tx:
+        await processes.begin(tx, "a life", "r-1")
+        for _ in range(5):
+            await attempts.begin(
+                tx,
+                instance="order-1",
+                key=KEY,
+                operation="payment.charge",
+                undoes=None,
+                alone=False,
+                process="a life",
+            )
+    await bench.charge()
+    assert (await bench.rows())[-1] == ("applied", False)

@@ -7,50 +7,76 @@ from activities.gate import Gate
 
 async def settle() -> None:
     """Lets every task run as far as it can."""
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await asyncio.sleep(0.1)
 
 
 async def test_a_suspect_waits_for_the_others_and_lets_nobody_in() -> None:
     gate, log, leave = Gate(), [], asyncio.Event()
 
     async def ordinary(name: str) -> None:
-        async with gate.together():
+        async with gate.pass_(None):
             log.append(f"+{name}")
             await leave.wait()
             log.append(f"-{name}")
 
     async def suspect() -> None:
-        async with gate.alone():
+        async with gate.pass_(5) as passage:
+            assert passage.alone
             log.append("+suspect")
             await settle()
             log.append("-suspect")
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         group.create_task(ordinary("a"))
-        group.create_task(ordinary("b"))
         await settle()
         group.create_task(suspect())
         await settle()
-        group.create_task(ordinary("c"))
+        group.create_task(ordinary("b"))
         await settle()
-        assert log == ["+a", "+b"]
+        assert log == ["+a"]
         leave.set()
-    assert log[2:] == ["-a", "-b", "+suspect", "-suspect", "+c", "-c"]
+    assert log == ["+a", "-a", "+suspect", "-suspect", "+b", "-b"]
+
+
+async def test_a_suspect_that_lasts_stops_nobody_and_is_no_longer_called_alone() -> None:
+    gate, company, passed = Gate(), [], asyncio.Event()
+
+    async def noted() -> None:
+        company.append("others passed")
+
+    async def ordinary() -> None:
+        async with gate.pass_(None):
+            passed.set()
+
+    async with asyncio.timeout(5), gate.pass_(0.05) as passage:
+        assert passage.alone
+        passage.on_company = noted
+        beside = asyncio.create_task(ordinary())
+        await passed.wait()
+        await beside
+    assert company == ["others passed"]
+
+
+async def test_a_suspect_does_not_wait_for_ever_for_a_provider_that_hangs() -> None:
+    gate = Gate()
+    async with asyncio.timeout(5), gate.pass_(None), gate.pass_(0.05) as passage:
+        assert not passage.alone
 
 
 async def test_a_cancelled_suspect_blocks_nobody() -> None:
     gate = Gate()
-    async with gate.together():
-        suspect = asyncio.create_task(gate.alone().__aenter__())
+
+    async def suspect() -> None:
+        async with gate.pass_(30):
+            raise AssertionError("it never passes")
+
+    async with asyncio.timeout(5), gate.pass_(None):
+        waiting = asyncio.create_task(suspect())
         await settle()
-        behind = asyncio.create_task(gate.together().__aenter__())
-        await settle()
-        assert not behind.done()
-        suspect.cancel()
-        async with asyncio.timeout(1):
-            await behind
-        assert suspect.cancelled()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        async with gate.pass_(None):
+            pass
 
 
 async def test_two_suspects_run_one_after_the_other() -> None:
@@ -58,10 +84,10 @@ async def test_two_suspects_run_one_after_the_other() -> None:
 
     async def suspect() -> None:
         nonlocal inside
-        async with gate.alone():
+        async with gate.pass_(5):
             inside += 1
             assert inside == 1
-            await settle()
+            await asyncio.sleep(0)
             inside -= 1
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:

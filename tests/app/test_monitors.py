@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from app.controls import admit
 from app.store import Store, controls, monitors, records
 from tests.app.people import later
+from tests.support.world import KEY, signed_control
 from workflows.health_monitor import (
     Alert,
     Control,
@@ -40,6 +42,7 @@ async def compare(store: Store, generation: int, healthy: bool) -> Round:
 async def plan(store: Store, generation: int, *raised: Any) -> Round:
     look = Look(instance=ID, generation=generation, at=records.now(), raised=list(raised))
     async with store.transaction() as tx:
+        await admit(tx, KEY, look)
         return await monitors.plan(tx, look)
 
 
@@ -86,7 +89,7 @@ async def test_controls_of_ten_callers_are_applied_once_by_ten_runs(store: Store
         async with store.transaction() as tx:
             await controls.keep(tx, ID, control)
 
-    past = [{"action": "pause", "event_id": f"p-{number}"} for number in range(10)]
+    past = [signed_control(ID, "pause", f"p-{number}") for number in range(10)]
     await asyncio.gather(
         *(say(number % 10) for number in range(20)), *(plan(store, 1, *past) for _ in range(10))
     )

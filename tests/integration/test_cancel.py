@@ -47,4 +47,4 @@ def test_cancel_while_waiting_and_too_late(shop: Shop) -> None:
     assert shop.ended(waiting) == "COMPENSATED"
     assert shop.ended(left) == "FULFILLED"
     assert "too late" in shop.look(left)["reason"]
-    assert effect_keys(shop, left) == ["charge", "reserve", "create_shipment", "notify"]
+    assert effect_keys(shop, left) == ["charge", "reserve", "create_shipment", "confirm", "notify"]

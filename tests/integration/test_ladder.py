@@ -86,7 +86,7 @@ def test_lost_wake_ups_and_damaged_histories(shop: Shop, stack: Stack, database:
     assert Counter(shop.ended(id, 120) for id in waiting) == {"COMPENSATED": len(waiting)}
     assert Counter(shop.ended(id, 120) for id in undoing) == {"REFUSED": len(undoing)}
     for id in waiting:
-        assert shop.effects(id) == [*FULFILLED[:3], *UNDOS, "notifier.send"], waiting[id]
+        assert shop.effects(id) == [*FULFILLED[:4], *UNDOS, "notifier.send"], waiting[id]
     for id in undoing:
         done = ["payment.charge", "inventory.reserve", "inventory.release", "payment.refund"]
         assert sorted(shop.effects(id)) == sorted([*done, "notifier.send"]), undoing[id]

@@ -51,7 +51,7 @@ def test_an_article_that_is_not_found_gives_everything_back(shop: Shop) -> None:
     id = shop.start(order(some_id("lost"), lines=lost))
     assert shop.ended(id) == "COMPENSATED"
     undone = ["carrier.cancel_shipment", "inventory.release", "payment.refund"]
-    assert shop.effects(id) == [*FULFILLED[:3], *undone, "notifier.send"]
+    assert shop.effects(id) == [*FULFILLED[:4], *undone, "notifier.send"]
 
 
 def test_a_charge_whose_every_response_is_lost_is_refunded(shop: Shop) -> None:
@@ -98,7 +98,7 @@ def test_a_shipment_nobody_picks_up_is_cancelled(shop: Shop) -> None:
     assert shop.ended(id) == "COMPENSATED"
     assert shop.fired(rule) == 1
     undone = ["carrier.cancel_shipment", "inventory.release", "payment.refund"]
-    assert shop.effects(id) == [*FULFILLED[:3], *undone, "notifier.send"]
+    assert shop.effects(id) == [*FULFILLED[:4], *undone, "notifier.send"]
 
 
 def test_a_pickup_while_the_cancel_is_on_its_way_fulfils(shop: Shop) -> None:

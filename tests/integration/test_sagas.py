@@ -23,7 +23,7 @@ def test_each_saga_done(shop: Shop) -> None:
         shop.start(saga.body(id), saga.path)
     for id, saga in started.items():
         assert shop.ended(id) == saga.done
-        assert sorted(effect_keys(shop, id)) == sorted([*saga.steps, *saga.told])
+        assert sorted(effect_keys(shop, id)) == sorted([*saga.steps, *saga.between, *saga.told])
 
 
 def test_each_step_refused(shop: Shop) -> None:

@@ -11,7 +11,7 @@ import pytest
 from app import replay
 from simulation.schedule import Call, People, Schedule, Script
 from simulation.world import simulate
-from tests.support.record_histories import FOLDER, PATHS
+from tests.support.record_histories import FOLDER, PATHS, RETRY
 from tests.support.shop import order
 
 SCRIPTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -35,8 +35,7 @@ def calls_of(path: Path) -> list[tuple[str, str]]:
 
 def again(name: str, path: str, changes: dict[str, Any]) -> list[tuple[str, str]]:
     body = order(name, **changes) if path == "/orders" else {"id": name, **changes}
-    retry = {"attempts": 2, "first": 0.1, "cap": 1}
-    start = Call(at=1.0, path=path, body={**body, "retry": retry})
+    start = Call(at=1.0, path=path, body={**body, "retry": RETRY})
     rules: tuple[Script, ...] = ()
     if name in SCRIPTS:
         operation, then = SCRIPTS[name]

@@ -87,10 +87,13 @@ class Run:
         self.generations += 1
 
     async def _turn(self) -> None:
-        new = [ph.new_workflow_started_event(self.clock), *self._pending]
+        started = ph.new_workflow_started_event(self.clock)
+        new = [started, *self._pending]
         self._pending = []
         executor = sdk._OrchestrationExecutor(self._registry, logging.getLogger("executor"))
         result = executor.execute(self.id, self.history, new)
+        # The engine keeps what a turn said of its version in the event that began the turn.
+        started.workflowStarted.version.patches.extend(result.patches or ())
         self.history.extend(new)
         for action in result.actions:
             await self._carry_out(action)

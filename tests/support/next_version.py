@@ -15,19 +15,15 @@ from typing import Any
 import app.worker
 from app.__main__ import main
 from workflows import VERSIONS, Version
-from workflows.order_fulfilment import CHARGE, NOTIFY, RESERVE, SHIP, STEPS, Order
+from workflows.order_fulfilment import CHARGE, CONFIRM, NOTIFY, RESERVE, SHIP, Order, settling
 from workflows.saga import Saga
 
 PATCH = "reserve-first"
 Run = Generator[Any, Any, str]
 
 
-def changed(ctx: Any, order: Order) -> Run:
+def changed(saga: Saga, order: Order) -> Run:
     """Reserves first, where the instance may."""
-    saga = Saga(ctx, order.id, STEPS, order.retry)
-    beginning = yield from saga.begin()
-    if not beginning.proceed:
-        return beginning.outcome or "NOT_ACCEPTED"
     lines = [{"sku": line.sku, "quantity": line.quantity} for line in order.lines]
     charge = {
         "amount": order.amount,
@@ -37,15 +33,14 @@ def changed(ctx: Any, order: Order) -> Run:
     }
 
     def forward() -> Generator[Any, Any, None]:
-        reserve_first = os.environ["NEXT"] == "version" or ctx.is_patched(PATCH)
+        reserve_first = os.environ["NEXT"] == "version" or saga.is_patched(PATCH)
         if reserve_first:
             yield from saga.step(RESERVE, {"lines": lines})
-        charged = yield from saga.step(CHARGE, charge)
-        if charged.result == "pending":
-            yield from saga.wait("payment", order.payment_timeout)
+        yield from saga.step(replace(CHARGE, settling=settling(order)), charge)
         if not reserve_first:
             yield from saga.step(RESERVE, {"lines": lines})
         yield from saga.step(SHIP, {"ship_to": order.ship_to, "lines": lines})
+        yield from saga.step(CONFIRM, {"to": order.customer, "template": "order_confirmed"})
         yield from saga.wait("warehouse", order.picking_timeout)
         yield from saga.wait("carrier", order.pickup_timeout)
 
@@ -55,7 +50,7 @@ def changed(ctx: Any, order: Order) -> Run:
     return (yield from saga.end(word))
 
 
-def broken(ctx: Any, order: Order) -> Run:
+def broken(saga: Saga, order: Order) -> Run:
     raise AttributeError("'Order' object has no attribute 'custmer'")
     yield
 
@@ -65,9 +60,9 @@ def versions() -> tuple[Version, ...]:
     ours = next(version for version in VERSIONS if version.kind == "order_fulfilment")
     others = tuple(version for version in VERSIONS if version is not ours)
     if kind == "version":
-        v2 = replace(ours, name="v2", function=changed)
+        v2 = replace(ours, name="v2", body=changed)
         return (*others, replace(ours, latest=False), v2)
-    return (*others, replace(ours, function=broken if kind == "broken" else changed))
+    return (*others, replace(ours, body=broken if kind == "broken" else changed))
 
 
 if __name__ == "__main__":

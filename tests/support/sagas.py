@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support.shop import Shop, order, until
 
-QUICK = {"attempts": 2, "first": 0.1, "cap": 0.2}
+QUICK = {"attempts": 2, "first": 0.1, "cap": 0.2, "undo_for": 0}
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Table:
     undone: str
     refused: str
     told: tuple[str, ...] = ()
+    between: tuple[str, ...] = ()  # letters on the way, once every step is done
     asks: bool = False  # a step that fails for good waits for a person instead of turning down
 
     def undos_of(self, done: list[str]) -> list[str]:
@@ -45,7 +46,7 @@ def deployment(id: str, **changes: Any) -> dict[str, Any]:
         "dataset": "d-1",
         "poll_interval": 0.2,
         "heartbeat_timeout": 2,
-        "retry": {"attempts": 5, "first": 0.05, "cap": 0.1},
+        "retry": {"attempts": 5, "first": 0.05, "cap": 0.1, "undo_for": 0},
         **changes,
     }
 
@@ -69,6 +70,7 @@ SAGAS = (
         undone="COMPENSATED",
         refused="REFUSED",
         told=("notify",),
+        between=("confirm",),
     ),
     Table(
         "/tasks",

@@ -14,7 +14,13 @@ import httpx
 
 T = TypeVar("T")
 
-FULFILLED = ["payment.charge", "inventory.reserve", "carrier.create_shipment", "notifier.send"]
+FULFILLED = [
+    "payment.charge",
+    "inventory.reserve",
+    "carrier.create_shipment",
+    "notifier.send",  # the confirmation
+    "notifier.send",
+]
 POLL = 0.1  # seconds between looks
 
 

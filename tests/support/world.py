@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,25 @@ import httpx
 from activities import ACTIVITIES
 from activities.effect import Env
 from activities.providers import Providers
+from app.controls import SignedControl
 from app.store import Store, inbox, records
 from app.store.migrate import migrate
 from tests.support.engine import Run
+
+KEY = "a key that signs decisions and controls"
+
+
+def signed_control(
+    id: str, action: str, event_id: str, settings: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """A control as somebody raises it who may."""
+    unsigned = SignedControl(
+        action=action, settings=settings, event_id=event_id, by="op-1", expires=2**40, signature=""
+    )
+    signature = unsigned.expected(KEY, id)
+    signed = unsigned.model_copy(update={"signature": signature})
+    return signed.model_dump(mode="json", exclude_none=True)
+
 
 Reply = str | Exception | Callable[["World"], Any]
 
@@ -34,23 +51,29 @@ class World:
         return self.env.store
 
     async def activity(self, name: str, message: dict[str, Any]) -> Any:
-        if name.startswith("record."):
-            answer = await ACTIVITIES[name](self.env, message)
-            return None if answer is None else answer.model_dump(mode="json")
-        key = message["key"]
-        if ".poll_" in name:
-            said = self.polls[key].pop(0) if len(self.polls[key]) > 1 else self.polls[key][0]
-            if isinstance(said, Exception):
-                raise said
-            return said
-        self.effects.append(key)
-        queue = self.replies.get(key, [])
-        reply = (queue.pop(0) if len(queue) > 1 else queue[0]) if queue else "applied"
+        answer = await ACTIVITIES[name](self.env, message)
+        return None if answer is None else answer.model_dump(mode="json")
+
+    async def provide(self, request: httpx.Request) -> httpx.Response:
+        """Every provider: answers what it was told to, by key."""
+        if request.method == "GET":
+            key = request.url.params["reference"]
+            queue: list[Any] = self.polls.get(key, [{"result": "applied"}])
+        else:
+            key = request.headers["Idempotency-Key"]
+            self.effects.append(key)
+            queue = self.replies.get(key, ["applied"])
+        reply = queue.pop(0) if len(queue) > 1 else queue[0]
         if isinstance(reply, Exception):
-            raise reply
+            raise httpx.ConnectError(str(reply))
         if callable(reply):
             reply = await reply(self)
-        return {"result": reply, "reason": None if reply == "applied" else f"said {reply}"}
+        if isinstance(reply, dict) and "silent_for" in reply:
+            at = records.now() - timedelta(seconds=reply["silent_for"])
+            reply = {"result": "pending", "detail": {"heartbeat_at": at.isoformat()}}
+        if isinstance(reply, str):
+            reply = {"result": reply, "reason": None if reply == "applied" else f"said {reply}"}
+        return httpx.Response(200, json=reply)
 
     async def accept(self, kind: str, id: str, input: dict[str, Any]) -> None:
         async with self.store.transaction() as tx:
@@ -81,8 +104,11 @@ class World:
 async def world(folder: Path) -> AsyncIterator[World]:
     store = Store(f"sqlite+aiosqlite:///{folder / 'app.db'}")
     await migrate(store)
-    async with httpx.AsyncClient() as client:
+    env = Env(store=store, providers=Providers(lambda _: client), decision_key=KEY)
+    made = World(env)
+    transport = httpx.MockTransport(made.provide)
+    async with httpx.AsyncClient(base_url="http://provider", transport=transport) as client:
         try:
-            yield World(Env(store=store, providers=Providers(lambda _: client)))
+            yield made
         finally:
             await store.close()

@@ -15,7 +15,7 @@ from activities.providers import Providers
 from app.store import controls, interventions, ladder, monitors, records
 from app.store.schema import attempts, inbox, waits
 from tests.support.engine import Run
-from tests.support.world import World, world
+from tests.support.world import World, signed_control, world
 from workflows.health_monitor import Control
 
 ID = "monitor-1"
@@ -218,8 +218,7 @@ async def test_three_hundred_controls_none_lost_none_twice(watched: Watched) -> 
         past = dice.random() < 0.4
         for _ in range(dice.choice((1, 1, 2))):
             if past:
-                made: dict[str, Any] = {"action": action, "event_id": f"e-{number}"}
-                raised = made | ({"settings": settings} if settings else {})
+                raised = signed_control(ID, action, f"e-{number}", settings or None)
                 run.ring("control", json.dumps(raised) if number % 2 else raised)
             else:
                 await watched.control(action, f"e-{number}", **settings)
@@ -245,8 +244,9 @@ async def test_controls_raised_during_every_turn_survive_continuing_as_new(
         await run.advance(timers=False)
         assert run._fire_next_timer()
         for copy in range(3):
-            control = {"action": "update", "settings": {"critical_after": copy + 1}}
-            run.ring("control", {**control, "event_id": f"e-{number}-{copy}"})
+            settings = {"critical_after": copy + 1}
+            raised = signed_control(ID, "update", f"e-{number}-{copy}", settings)
+            run.ring("control", raised)
     await run.advance(timers=False)
     assert (await watched.state())["controls"] == 300
 

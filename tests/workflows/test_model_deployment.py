@@ -62,7 +62,10 @@ async def test_training_takes_as_long_as_its_heart_beats(platform: World) -> Non
     ] + [{"result": "applied"}]
     run = await (await start(platform)).advance()
     assert run.output == "READY"
-    assert platform.effects == [*DONE, *keys("check_canary")]
+    # Begun anew once: only what was pending is asked for again, under its key.
+    assert run.generations == 2
+    again = keys("train/1")
+    assert platform.effects == [*DONE[:2], *again, *DONE[2:], *keys("check_canary")]
 
 
 async def test_a_silent_training_waits_for_a_person_who_orders_another(platform: World) -> None:

@@ -12,43 +12,40 @@ import pytest
 from app import replay
 from app.cli import _replay
 from workflows import VERSIONS, Version
-from workflows.messages import RetryRule
-from workflows.order_fulfilment import CHARGE, RESERVE, SHIP, STEPS, Order
+from workflows.order_fulfilment import CHARGE, RESERVE, SHIP, Order
 from workflows.saga import Saga
 
-HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
+FOLDER = Path(__file__).parent / "histories"
+# What was recorded before the last change of a path, and may be under way, beside what is now.
+HISTORIES = sorted(FOLDER.rglob("*.json"))
 
 
-@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: str(path.relative_to(FOLDER)))
 def test_todays_code_takes_the_recorded_path(path: Path) -> None:
     assert replay.replay(path) is None
 
 
 def history(name: str) -> Path:
-    return next(path for path in HISTORIES if path.stem == name)
+    return FOLDER / f"{name}.json"
 
 
 def edited(function: Any) -> tuple[Version, ...]:
     return tuple(
-        replace(version, function=function) if version.kind == "order_fulfilment" else version
+        replace(version, body=function) if version.kind == "order_fulfilment" else version
         for version in VERSIONS
     )
 
 
-def swapped(ctx: Any, order: Order) -> Generator[Any, Any, str]:
+def swapped(saga: Saga, order: Order) -> Generator[Any, Any, str]:
     """Two steps swapped without a patch."""
-    saga = Saga(ctx, order.id, STEPS, RetryRule())
-    yield from saga.begin()
     yield from saga.step(CHARGE, {})
     yield from saga.step(SHIP, {})
     yield from saga.step(RESERVE, {})
     return "FULFILLED"
 
 
-def shortened(ctx: Any, order: Order) -> Generator[Any, Any, str]:
+def shortened(saga: Saga, order: Order) -> Generator[Any, Any, str]:
     """Steps left out at the end."""
-    saga = Saga(ctx, order.id, STEPS, RetryRule())
-    yield from saga.begin()
     yield from saga.step(CHARGE, {})
     return "FULFILLED"
 
@@ -71,10 +68,10 @@ def test_a_version_that_is_gone_is_named() -> None:
     renamed = tuple(replace(version, name="v9") for version in VERSIONS)
     divergence = replay.replay(history("waiting"), renamed)
     assert divergence is not None
-    assert "VersionNotRegistered" in str(divergence)
+    assert "not registered" in str(divergence) or "VersionNotRegistered" in str(divergence)
 
 
 def test_the_command_says_how_many(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert _replay([HISTORIES[0].parent]) == 0
+    assert _replay([FOLDER, FOLDER / "before-real-durations"]) == 0
     assert f"{len(HISTORIES)} histories replayed, 0 diverged" in capsys.readouterr().out
     assert _replay([tmp_path]) == 2

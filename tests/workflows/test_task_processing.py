@@ -61,4 +61,5 @@ async def test_a_second_run_on_the_way_down_undoes_everything(office: World) -> 
     office.effects.clear()
     again = await office.run("task_processing", ID, TASK).advance()
     assert again.output == "COMPENSATED"
-    assert office.effects == UNDONE
+    # The others were answered in the first run, and nobody is asked for them again.
+    assert office.effects == UNDONE[:1]

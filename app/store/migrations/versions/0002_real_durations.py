@@ -17,6 +17,10 @@ def upgrade() -> None:
         records.add_column(
             sa.Column("start_failures", sa.Integer(), nullable=False, server_default="0")
         )
+        records.add_column(
+            sa.Column("pivoted", sa.Boolean(), nullable=False, server_default=sa.false())
+        )
+        records.add_column(sa.Column("detail", sa.JSON(), nullable=True))
         records.alter_column(
             "waiting_for", existing_type=sa.String(length=100), type_=sa.String(length=200)
         )

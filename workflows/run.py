@@ -1,0 +1,91 @@
+"""One run, as the engine sees it: activities, the application's store, doorbells, and the time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from dapr.ext.workflow import DaprWorkflowContext, RetryPolicy, TaskFailedError
+
+from workflows.messages import Answer, Call, Message, RetryRule
+
+T = TypeVar("T")
+Yields = Generator[Any, Any, T]
+
+# The store belongs to the application: its outages end, and nothing sensible can be done before.
+STORE_RETRY = RetryRule(attempts=20, first=0.2, cap=15)
+UNDO_CAP = 1800.0  # seconds; the longest pause between two tries of a patient undo
+
+
+class Run:
+    """Everything it remembers is rebuilt by the engine's replay."""
+
+    def __init__(self, ctx: DaprWorkflowContext) -> None:
+        self._ctx = ctx
+        # Our id: what the engine calls a run may end in `~<n>`, never what a caller chose.
+        self._id: str = ctx.instance_id.partition("~")[0]
+        self._retry = RetryRule()
+        self._doorbells: dict[str, Any] = {}
+
+    def turn_time(self) -> datetime:
+        """The time of this turn, the same in every replay."""
+        naive: datetime = self._ctx.current_utc_datetime
+        return naive.replace(tzinfo=UTC)
+
+    def _key(self, name: str) -> str:
+        return f"{self._id}/{name}"
+
+    def _call(self, activity: str, call: Call, rule: RetryRule) -> Yields[Answer]:
+        """Carries out an effect; `exhausted` when every attempt has failed."""
+        message = call.model_copy(update={"retry": rule}).model_dump(
+            mode="json", exclude_defaults=True
+        )
+        policy = _policy(rule, call.key)
+        try:
+            raw = yield self._ctx.call_activity(activity, input=message, retry_policy=policy)
+        except TaskFailedError as failure:
+            return Answer(result="exhausted", reason=failure.details.message[:500])
+        return Answer.model_validate(raw)
+
+    def _store(self, activity: str, message: Message) -> Any:
+        body = message.model_dump(mode="json")
+        return self._ctx.call_activity(
+            activity, input=body, retry_policy=_policy(STORE_RETRY, self._key(activity))
+        )
+
+    def _doorbell(self, name: str) -> Any:
+        # Kept until it rings: a wait that loses a race stays registered with the engine and would
+        # swallow the next event of its name, so the same one serves the next wait.
+        if name not in self._doorbells:
+            self._doorbells[name] = self._ctx.wait_for_external_event(name)
+        return self._doorbells[name]
+
+    def _answer_door(self, name: str) -> Any:
+        doorbell = self._doorbell(name)
+        if not doorbell.is_complete:
+            return None
+        del self._doorbells[name]
+        # The engine turns every falsy payload into None.
+        return doorbell.get_result() or {}
+
+
+def patient(rule: RetryRule) -> RetryRule:
+    """The rule of an undo: it has patience of its own, and does not share its caller's."""
+    cap = min(UNDO_CAP, max(rule.first, rule.undo_for / 8))
+    attempts, pause, waited = 1, rule.first, 0.0
+    while waited < rule.undo_for:
+        waited, pause, attempts = waited + pause, min(2 * pause, cap), attempts + 1
+    return RetryRule(attempts=min(attempts, 200), first=rule.first, cap=cap)
+
+
+def _policy(rule: RetryRule, key: str) -> RetryPolicy:
+    """Exponential backoff with a cap, a ceiling, and jitter that replays: it comes from the key."""
+    jitter = 0.75 + int.from_bytes(hashlib.sha256(key.encode()).digest()[:2]) / 0xFFFF / 2
+    return RetryPolicy(
+        first_retry_interval=timedelta(seconds=rule.first * jitter),
+        max_number_of_attempts=rule.attempts,
+        backoff_coefficient=2.0,
+        max_retry_interval=timedelta(seconds=rule.cap * jitter),
+    )
