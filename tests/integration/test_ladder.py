@@ -102,7 +102,7 @@ def damages() -> list[str]:
 
 def ladder_totals(shop: Shop) -> dict[str, int]:
     """How many the reconciler woke, ran again, and so on, since the application started."""
-    text = shop.http.get(f"{shop.url}/metrics").text
+    text = shop.http.get(f"{shop.url}/metrics").raise_for_status().text
     prefix = 'steadfast_reconciled_total{what="'
     lines = [line.removeprefix(prefix) for line in text.splitlines() if line.startswith(prefix)]
     return {line.split('"')[0]: int(float(line.rsplit(" ", 1)[1])) for line in lines}
