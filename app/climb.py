@@ -33,6 +33,7 @@ ABREAST = 8  # that are looked at at a time
 MAX_RUNS = 2  # times an instance is run again before a person is asked
 PROBE = 10  # instances that failed alike and are run again in one sweep
 BAD_DEPLOYMENT = 3  # that failed alike although they were run again
+ALIKE = 300.0  # seconds, and twice the patience, within which they are alike
 STALLED = "engine/stalled"  # the key of what is asked when nothing moves
 LEFT_ALONE = "engine/left_alone"
 LOOK_AGAIN = 600.0  # seconds, at most, between two looks at what is left alone
@@ -54,6 +55,7 @@ class Climb:
         self._brake = Brake(settings.stall_after)
         self._after: ladder.Place | None = None
         self._at_once = False
+        self._failed_again: defaultdict[str, dict[str, datetime]] = defaultdict(dict)
         self._left_alone: dict[str, tuple[str, datetime]] = {}
 
     async def sweep_at_once(self, report: Any) -> None:
@@ -180,8 +182,9 @@ class Climb:
                 for row, _ in members
                 if last is not None and row["progress_at"] < last["answered_at"]
             }
-            again = [row for row, _ in members if row["runs"] and row["id"] not in forgiven]
-            if len(again) < BAD_DEPLOYMENT or signature == "MISSING":
+            again = {row["id"] for row, _ in members if row["runs"]} - forgiven
+            since = last["answered_at"] if last is not None else None
+            if self._alike(signature, again, since) < BAD_DEPLOYMENT or signature == "MISSING":
                 return forgiven
             incident = Incident(
                 instance="-",
@@ -193,6 +196,21 @@ class Climb:
             )
             await interventions.open_(tx, incident)
         return None
+
+    def _alike(self, signature: str, again: set[str], since: datetime | None) -> int:
+        """How many failed alike although they were run again, lately and since that moment.
+
+        Each is late at a moment of its own, and the first must not be given up for what is a
+        fault of all.
+        """
+        at = records.now()
+        seen = self._failed_again[signature]
+        seen.update(dict.fromkeys(again, at))
+        fresh = at - timedelta(seconds=2 * self._settings.stall_after + ALIKE)
+        fresh = max(fresh, since or fresh)
+        for id in [id for id, when in seen.items() if when < fresh]:
+            del seen[id]
+        return len(seen)
 
     async def _run_again(
         self, row: Any, cause: str, report: Any, *, forgiven: bool = False

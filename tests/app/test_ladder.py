@@ -169,6 +169,22 @@ async def test_one_that_moved_since_it_was_seen_is_not_run_again(world: World) -
         assert not await ladder.give_up(tx, seen, "why")
 
 
+async def test_one_by_one_they_fail_alike_and_none_is_given_up(world: World) -> None:
+    """Each is late at a moment of its own."""
+    for number in range(4):
+        world.engine.statuses[await world.running(f"task-{number}")] = "FAILED"
+        world.pass_time(7)
+    given_up = []
+    for _ in range(200):
+        world.pass_time(1)
+        given_up += (await world.sweep()).given_up
+        await world.relay.sweep()
+        await world.relay.carried()
+        world.engine.statuses.update({f"task-{number}": "FAILED" for number in range(4)})
+    assert given_up == []
+    assert "bad_deployment" in [one["kind"] for one in await world.asked("-")]
+
+
 async def given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A task that the ladder has given up; returns the instances that are undone from then on."""
     undone: list[str] = []
