@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy import exc
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from app.store import unavailable
 from app.store.records import Conflict
@@ -73,11 +74,20 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     return document(400 if malformed else 422, "invalid", title, errors=_encodable(errors))
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     answer = document(error.status_code, f"http-{error.status_code}", str(error.detail))
     answer.headers.update(error.headers or {})
+    if error.status_code == 405:
+        answer.headers["Allow"] = ", ".join(sorted(_allowed(request)))
     return answer
+
+
+def _allowed(request: Request) -> set[str]:
+    # Each route knows its own methods alone; a path may have several.
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    matching = [one for one in routes if one.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in matching for method in route.methods or ()}
 
 
 async def _store(_: Request, error: Exception) -> JSONResponse:

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from activities.effect import Env
 from activities.gate import Gate
-from app import errors, singleton
+from app import errors, openapi, singleton
 from app.api import (
     actions,
     approvals,
@@ -116,6 +116,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(title="Steadfast", lifespan=_lifespan)
     app.state.settings = settings or Settings()
     errors.install(app)
+    openapi.install(app)
     app.add_middleware(BodyLimit)
     for module in ROUTES:
         app.include_router(module.router)

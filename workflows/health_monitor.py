@@ -16,7 +16,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from workflows.definition import Version
 from workflows.instance import Instance, Renewed, Yields
@@ -83,8 +83,27 @@ class Change(Message):
     critical_after: Threshold | None = None
 
 
+def _described(schema: dict[str, Any]) -> None:
+    """Adds what the validator of `Control` asks for, for readers of the API's description."""
+    fields = list(Change.model_fields)
+    some = [{"required": [one], "properties": {one: {"not": {"type": "null"}}}} for one in fields]
+    none = {"properties": {one: {"type": "null"} for one in fields}}
+    schema["oneOf"] = [
+        {
+            "properties": {
+                "action": {"const": "update"},
+                "settings": {"type": "object", "anyOf": some},
+            },
+            "required": ["settings"],
+        },
+        {"properties": {"action": {"enum": ["stop", "pause", "resume"]}, "settings": none}},
+    ]
+
+
 class Control(Message):
     """A control event, from the API or raised past it."""
+
+    model_config = ConfigDict(json_schema_extra=_described)
 
     event_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$")
     action: Literal["stop", "pause", "resume", "update"]

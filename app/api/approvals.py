@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic import Field
 
-from app.api.common import Id, Note, Parts, PartsOf, PathId, Phrase, Request_, Word
+from app.api.common import WHOLE, Id, Note, Parts, PartsOf, PathId, Phrase, Request_, Word
 from app.api.starts import IdempotencyKey, StartRequest, Timeout, accept
 from app.api.views import moment
 from app.api.workflows import Limit, unknown
@@ -37,12 +37,15 @@ AUTOMATIC = {
 STATUS: dict[Verdict, int] = {"unknown": 404, "role": 403, "own": 403, "director": 403}
 
 
+Amount = Annotated[int, Field(ge=0, le=10**12), WHOLE]
+
+
 class ApprovalRequest(StartRequest):
     """Something to be approved; `amount` in minor units. Durations are seconds."""
 
     title: Phrase
     action: Word
-    amount: int | None = Field(default=None, ge=0, le=10**12)
+    amount: Amount | None = None
     priority: Word | None = None
     escalate_after: Timeout = 48 * HOUR
     expire_after: Timeout = 72 * HOUR
@@ -179,7 +182,20 @@ async def show_link(parts: PartsOf, id: PathId, token: Token) -> HTMLResponse:
     )
 
 
-@router.post("/approvals/{id}/decide", response_class=HTMLResponse)
+FORM = {
+    "type": "object",
+    "required": ["token", "approved"],
+    "properties": {
+        "token": {"type": "string", "maxLength": 2000},
+        "approved": {"type": "string", "enum": ["yes", "no"]},
+    },
+}
+LINK = {"content": {"application/x-www-form-urlencoded": {"schema": FORM}}, "required": True}
+
+
+@router.post(
+    "/approvals/{id}/decide", response_class=HTMLResponse, openapi_extra={"requestBody": LINK}
+)
 async def follow_link(parts: PartsOf, id: PathId, request: Request) -> HTMLResponse:
     """Decides with a link; a second time is refused."""
     body = (await request.body()).decode("utf-8", "replace")

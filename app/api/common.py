@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 from app.engine import Engine
 from app.relay import Relay
@@ -47,9 +54,20 @@ def _clean(text: str) -> str:
     return text
 
 
-Word = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_clean)]
-Phrase = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_clean)]
-Note = Annotated[str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_clean)]
+def _whole(value: object) -> object:
+    # To JSON Schema, and so to those who read our description, 5.0 is an integer.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+Whole = Annotated[int, WHOLE]
+
+# The same for those who read the description.
+CLEAN = Field(json_schema_extra={"pattern": "^[^\\x00-\\x1f]*$"})
+Clean = Annotated[str, AfterValidator(_clean), CLEAN]
+Word = Annotated[Clean, StringConstraints(min_length=1, max_length=100)]
+Phrase = Annotated[Clean, StringConstraints(min_length=1, max_length=200)]
+Note = Annotated[Clean, StringConstraints(min_length=1, max_length=2000)]
 
 
 class Request_(BaseModel):

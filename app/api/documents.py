@@ -21,12 +21,19 @@ def _distinct(signers: list[str]) -> list[str]:
     return signers
 
 
+Signers = Annotated[
+    list[Word],
+    Field(min_length=1, max_length=100, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_distinct),
+]
+
+
 class DocumentRequest(StartRequest):
     """A document to be signed by everybody named. Durations are seconds."""
 
     title: Phrase
     requester: Word
-    signers: Annotated[list[Word], Field(min_length=1, max_length=100), AfterValidator(_distinct)]
+    signers: Signers
     signing_timeout: Timeout = 30 * DAY
     reminder_interval: Timeout = 7 * DAY
 

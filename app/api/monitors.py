@@ -10,7 +10,7 @@ from pydantic import Field
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.api.common import PartsOf, PathId, Request_, Word
+from app.api.common import WHOLE, PartsOf, PathId, Request_, Whole, Word
 from app.api.starts import IdempotencyKey, StartRequest, accept
 from app.api.views import moment
 from app.api.workflows import Limit, unknown
@@ -38,7 +38,7 @@ class DampingRequest(Request_):
     Nobody is told of each of them then, until `stable_after` seconds without one have passed.
     """
 
-    more_than: int = Field(default=4, ge=1, le=100)
+    more_than: Whole = Field(default=4, ge=1, le=100)
     within: Annotated[Patience, Field(strict=False)] = 24 * HOUR
     stable_after: Annotated[Patience, Field(strict=False)] = 6 * HOUR
 
@@ -50,7 +50,7 @@ class MonitorRequest(StartRequest):
     check_timeout: Annotated[CheckTimeout, Field(strict=False)] = 5
     healthy_interval: Annotated[Interval, Field(strict=False)] = HOUR
     unhealthy_interval: Annotated[Interval, Field(strict=False)] = 5 * 60
-    critical_after: Threshold = 3
+    critical_after: Annotated[Threshold, WHOLE] = 3
     notify: Word = "on-call"
     # None, and not the default: a start that names none is the same as before there was any.
     damping: DampingRequest | None = None

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 from pydantic import Field, StringConstraints
 
-from app.api.common import PartsOf, Phrase, Request_, Word
+from app.api.common import PartsOf, Phrase, Request_, Whole, Word
 from app.api.starts import IdempotencyKey, StartRequest, Timeout, accept
 from app.auth import Requester
 from workflows.order_fulfilment import DAY
@@ -22,8 +22,8 @@ class Line(Request_):
     """One article; `unit_price` in minor units of the currency."""
 
     sku: Word
-    quantity: int = Field(ge=1, le=100_000)
-    unit_price: int = Field(ge=0, le=1_000_000_000)
+    quantity: Whole = Field(ge=1, le=100_000)
+    unit_price: Whole = Field(ge=0, le=1_000_000_000)
 
 
 class Address(Request_):

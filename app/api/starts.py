@@ -8,7 +8,7 @@ from fastapi import Header, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from app.api.common import Id, Parts, Phrase, Request_
+from app.api.common import Id, Parts, Phrase, Request_, Whole
 from app.api.views import view
 from app.store import audit_trail, records
 
@@ -21,7 +21,7 @@ Timeout = Annotated[float, Field(gt=0, le=365 * 86_400, allow_inf_nan=False, str
 class Retry(Request_):
     """How patiently faults of providers are retried. Durations are seconds."""
 
-    attempts: int = Field(default=10, ge=1, le=20)
+    attempts: Whole = Field(default=10, ge=1, le=20)
     first: Annotated[float, Field(ge=0.05, le=60, strict=False)] = 0.5
     cap: Annotated[float, Field(ge=0.05, le=3600, strict=False)] = 30
     undo_for: Annotated[float, Field(ge=0, le=7 * 86_400, strict=False)] | None = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from app.api.common import PartsOf, Phrase, Word
+from app.api.common import PartsOf, Phrase, Whole, Word
 from app.api.starts import IdempotencyKey, StartRequest, accept
 from app.auth import Requester
 
@@ -17,7 +17,7 @@ class TaskRequest(StartRequest):
 
     title: Phrase
     assignee: Word
-    effort: int = Field(default=60, ge=1, le=60 * 24 * 365)
+    effort: Whole = Field(default=60, ge=1, le=60 * 24 * 365)
 
 
 @router.post("/tasks", status_code=202)

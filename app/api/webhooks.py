@@ -28,7 +28,20 @@ class Callback(Request_):
     data: dict[str, Any] = Field(default={}, max_length=50)
 
 
-@router.post("/webhooks/{source}")
+SIGNATURE = [
+    {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
+    for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+]
+DESCRIBED = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": Callback.model_json_schema()}},
+    },
+    "parameters": SIGNATURE,
+}
+
+
+@router.post("/webhooks/{source}", openapi_extra=DESCRIBED)
 async def receive(parts: PartsOf, source: Source, request: Request) -> dict[str, Any]:
     """Keeps a callback once and answers 200 for it ever after, early, late or repeated."""
     body = await request.body()

@@ -21,6 +21,9 @@ Status = Literal["ACCEPTED", "RUNNING", "WAITING", "PARKED", "SUSPENDED", "ENDED
 Cursor = Annotated[str | None, Query(pattern=ID_PATTERN)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 KINDS = frozenset(version.kind for version in VERSIONS)
+Kind = Annotated[
+    str | None, Query(max_length=50, json_schema_extra={"enum": [*sorted(KINDS), None]})
+]
 
 
 def unknown(id: str) -> Problem:
@@ -32,7 +35,7 @@ def unknown(id: str) -> Problem:
 async def list_workflows(
     parts: PartsOf,
     _: Reader,
-    kind: Annotated[str | None, Query(max_length=50)] = None,
+    kind: Kind = None,
     status: Status | None = None,
     version: Annotated[str | None, Query(max_length=20)] = None,
     after: Cursor = None,
