@@ -15,7 +15,7 @@ from activities.effect import Env
 from app.audit import undo_without_engine
 from app.engine import Engine, EngineConfused, EngineUnavailable
 from app.store import interventions, ladder, records
-from workflows import latest
+from workflows import of_record
 from workflows.messages import Incident, Turn
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 CLAIM = 300.0  # seconds; every undo of an instance, each of which may last 30
 ABREAST = 8
 IN_VAIN = "the engine got nowhere with it"
+TOO_LATE = "nothing was undone: it is behind its pivot, and only forward is a way out"
 NOT_STOPPED = "nothing was undone: the engine can neither run nor stop it"
 
 
@@ -47,6 +48,8 @@ async def _undo_and_ask(env: Env, engine: Engine, row: Any) -> bool:
     cause = row["reason"] if row["direction"] == "forward" else IN_VAIN
     if not stopped:
         return await _ask(env, row["id"], f"{cause}; {NOT_STOPPED}")
+    if row["pivoted"]:
+        return await _ask(env, row["id"], f"{cause}; {TOO_LATE}")
     if not await _turn_down(env, row["id"], cause):
         return False
     return await _ask(env, row["id"], f"{cause}; {await undo_without_engine(env, row)}")
@@ -81,7 +84,7 @@ async def _turn_down(env: Env, id: str, cause: str) -> bool:
 
 
 def _undos(record: Any) -> bool:
-    version = latest(record["kind"])
+    version = of_record(record["kind"], record["version"])
     steps = version.steps(version.input.model_validate(record["input"]))
     return any(step.undo for step in steps)
 

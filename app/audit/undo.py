@@ -10,7 +10,7 @@ from typing import Any
 
 from activities import ACTIVITIES
 from activities.effect import Env, Fault
-from workflows import latest
+from workflows import of_record
 from workflows.messages import Answer, Call
 
 
@@ -19,7 +19,7 @@ async def undo_without_engine(env: Env, record: Any) -> str:
 
     A parcel that has left (`too_late`) ends it: then the customer has the goods and we the money.
     """
-    version = latest(record["kind"])
+    version = of_record(record["kind"], record["version"])
     steps = version.steps(version.input.model_validate(record["input"]))
     id, said = record["id"], []
     for step in reversed(steps):

@@ -250,6 +250,17 @@ async def test_a_task_that_moves_during_the_climb_is_run_again_and_not_undone(
     assert (await world.record("task"))["state"] == "accepted"
 
 
+async def test_nothing_is_undone_behind_the_pivot(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undone = await given_up(world, monkeypatch)
+    async with world.store.transaction() as tx:
+        await tx.execute(update(table).values(pivoted=True))
+    assert await last_resort.sweep(world.env, world.as_engine) == ["task"]
+    assert undone == []
+    assert (await world.record("task"))["direction"] == "forward"
+
+
 async def test_nothing_is_undone_beside_a_run_that_may_be_alive(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
