@@ -104,7 +104,7 @@ def compose(
         watcher.run(worker_ready),
         relay.run(),
         courier.run(),
-        reconciler.run(holder),
+        *reconciler.loops(holder),
         processes.beat(env.store, env.life),
         singleton.repeat(env.store, "audit", holder, settings.audit_interval, audited.sweep),
         singleton.repeat(env.store, "housekeeping", holder, settings.housekeeping_interval, tidy),

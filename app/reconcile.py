@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -114,23 +114,26 @@ class Reconciler:
         self._held_to: ladder.Place | None = None
         self._renamed_to = ""
 
-    async def run(self, holder: str) -> None:
-        """Sweeps again and again until cancelled."""
+    def loops(self, holder: str) -> list[Coroutine[Any, Any, None]]:
+        """Each sweeps again and again until cancelled, on its own: none of them ends another."""
         often = self._settings.reconcile_interval
         rhythms = {
-            "ladder": (often, self._climb.sweep),
             "last_resort": (often, self._give_up),
             "held": (often, self._retry_held),
             "starts": (often * SELDOM, self._tell_of_starts),
             "purge": (often * SELDOM, self._purge),
             "names": (often * SELDOM, self._stop_burnt_names),
         }
-        repeated = [
+        others = [
             singleton.repeat(self._env.store, name, holder, interval, partial(self._one, work))
             for name, (interval, work) in rhythms.items()
         ]
+        return [self._climb_on(holder, often), *others]
+
+    async def _climb_on(self, holder: str, often: float) -> None:
+        sweep = partial(self._one, self._climb.sweep)
         try:
-            await asyncio.gather(*repeated)
+            await singleton.repeat(self._env.store, "ladder", holder, often, sweep)
         finally:
             self._bell.cancel()
 
