@@ -28,6 +28,7 @@ from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 RESOLUTION = 1e-6  # seconds
+AWAKE = 120.0  # seconds without anything until idlers look less often: the ladder needs a minute
 STRETCH = 6.0  # an idler's pause, as a multiple of how long nothing has happened
 LONGEST = 86_400.0  # seconds that an idler's pause is at most
 COLLECT = 200_000  # turns of the loop between collections: at fixed points, for what is freed runs
@@ -113,7 +114,8 @@ class Loop(base_events.BaseEventLoop):
         self, when: float, callback: Any, *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """As ever, but for idlers, whose pauses grow."""
-        longer = self._now + min(STRETCH * (self._now - self.active_at), LONGEST)
+        idle = self._now - self.active_at
+        longer = self._now + min(STRETCH * (idle if idle > AWAKE else 0.0), LONGEST)
         if longer <= when or asyncio.current_task(self) not in self._idlers:
             return super().call_at(when, callback, *args, context=context)
         nap = super().call_at(longer, callback, *args, context=context)
