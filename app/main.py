@@ -105,7 +105,7 @@ def compose(
         relay.run(),
         courier.run(),
         *reconciler.loops(holder),
-        processes.beat(env.store, env.life),
+        *([processes.beat(env.store, env.life)] if env.life else []),
         singleton.repeat(env.store, "audit", holder, settings.audit_interval, audited.sweep),
         singleton.repeat(env.store, "housekeeping", holder, settings.housekeeping_interval, tidy),
     ]

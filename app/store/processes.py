@@ -32,9 +32,9 @@ async def begin(tx: AsyncConnection, id: str, replica: str) -> None:
     )
 
 
-async def beat(store: Store, id: str | None) -> None:
-    """Gives signs of life until cancelled; there is nothing to give for a life without a name."""
-    while id is not None:
+async def beat(store: Store, id: str) -> None:
+    """Gives signs of life until cancelled."""
+    while True:
         await asyncio.sleep(BEAT)
         try:
             async with store.transaction() as tx:
