@@ -61,9 +61,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     background = compose(app, env, Engine(), watcher, worker.ready, holder)
     # HTTP answers before there is a sidecar: neither waits for the other.
     worker.start()
-    tasks = [
-        asyncio.create_task(each, name=getattr(each, "__qualname__", None)) for each in background
-    ]
+    tasks = [asyncio.create_task(each, name=name) for name, each in background.items()]
     app.state.ended = lambda: _ended(tasks, worker)
     yield
     for task in tasks:
@@ -87,8 +85,8 @@ def compose(
     watcher: Watcher,
     worker_ready: Callable[[], Awaitable[bool]],
     holder: str,
-) -> list[Coroutine[Any, Any, None]]:
-    """Puts the parts of one replica together; returns what has to run as long as it lives.
+) -> dict[str, Coroutine[Any, Any, None]]:
+    """Puts the parts of one replica together; returns what has to run as long as it lives, by name.
 
     Everything that runs in the background belongs here: what the parts stand on (a sidecar, a
     simulation) is the caller's affair. `holder` names this process among all replicas.
@@ -100,15 +98,19 @@ def compose(
     audited = Audit(env, settings)
     tidy = Housekeeping(env.store, settings.keep).sweep
     app.state.parts = Parts(settings, env.store, relay, engine, watcher)
-    return [
-        watcher.run(worker_ready),
-        relay.run(),
-        courier.run(),
-        *reconciler.loops(holder),
-        *([processes.beat(env.store, env.life)] if env.life else []),
-        singleton.repeat(env.store, "audit", holder, settings.audit_interval, audited.sweep),
-        singleton.repeat(env.store, "housekeeping", holder, settings.housekeeping_interval, tidy),
-    ]
+
+    def repeat(name: str, interval: float, work: Callable[[], Awaitable[object]]) -> Any:
+        return singleton.repeat(env.store, name, holder, interval, work)
+
+    return {
+        "watcher": watcher.run(worker_ready),
+        "relay": relay.run(),
+        "courier": courier.run(),
+        **{f"reconciler {n}": part for n, part in enumerate(reconciler.loops(holder))},
+        **({"signs of life": processes.beat(env.store, env.life)} if env.life else {}),
+        "audit": repeat("audit", settings.audit_interval, audited.sweep),
+        "housekeeping": repeat("housekeeping", settings.housekeeping_interval, tidy),
+    }
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

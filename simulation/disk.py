@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -24,11 +24,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
 from app.store import BUSY_TIMEOUT, Store, open_engine
-from simulation.loop import Loop, Process, current
+from simulation.idlers import HOUSEKEEPING, Sweeps
+from simulation.loop import Loop, Process, current, idling
 
 SHM = Path("/dev/shm")
-# What is written now and then although nothing happens.
-HOUSEKEEPING = frozenset({"leases", "cursors", "processes"})
 Reach = Callable[[str, str], Awaitable[None]]
 
 
@@ -48,7 +47,10 @@ class Disk:
         self._open: dict[Connection, None] = {}
         self._writer: Connection | None = None
         self._queue: deque[tuple[asyncio.Future[None], Connection]] = deque()
+        self._written: dict[str, float] = {}
+        self._dates: dict[tuple[str, str], tuple[str, str | None]] = {}
         shutil.copyfile(template(), self.path)
+        self._peek = _connect(self.path)
 
     def connect(self) -> Connection:
         """A connection of the process that asks."""
@@ -61,6 +63,7 @@ class Disk:
     def check(self) -> None:
         """Raises: OperationalError, the store is away."""
         if self.away or self.closed:
+            _failed()
             raise sqlite3.OperationalError("unable to open database file")
 
     async def reach(self, point: str, statement: str = "") -> None:
@@ -86,6 +89,9 @@ class Disk:
             timer = self._loop.at(self._loop.time() + BUSY_TIMEOUT, _locked, turn)
             try:
                 await turn
+            except sqlite3.OperationalError:
+                _failed()
+                raise
             finally:
                 timer.cancel()
                 if turn.cancelled() and self._writer is connection:
@@ -136,24 +142,47 @@ class Disk:
 
     def wrote(self, table: str) -> None:
         """Somebody changed a row."""
+        self._written[table] = self._loop.time()
         if table not in HOUSEKEEPING:
             self._loop.active()
+            self._dates.clear()
         self.touched(table)
+
+    def kept(self, tables: set[str]) -> None:
+        """What was written can be seen from now on."""
+        self._loop.active()
+        self._written.update(dict.fromkeys(tables, self._loop.time()))
+        self._dates.clear()
+
+    def next_date(self, table: str, column: str, after: str) -> str | None:
+        """The first date in a column that is later than another one."""
+        known = self._dates.get((table, column))
+        if known is None or after < known[0] or (known[1] is not None and known[1] <= after):
+            query = f'SELECT min("{column}") FROM "{table}" WHERE "{column}" > ?'
+            known = self._dates[table, column] = (
+                after,
+                self._peek.execute(query, (after,)).fetchone()[0],
+            )
+        return known[1]
+
+    def finds(self, statement: str, parameters: Sequence[Any]) -> bool:
+        """Whether it is answered by anything but nothing, or the number 0."""
+        return _anything(self._peek.execute(statement, parameters))
+
+    def written_at(self, table: str) -> float:
+        """When a table was last written to."""
+        return self._written.get(table, 0.0)
 
     def query(self, statement: str) -> list[Any]:
         """Looks from outside at what is committed."""
-        raw = _connect(self.path)
-        try:
-            return raw.execute(statement).fetchall()
-        finally:
-            raw.close()
+        return self._peek.execute(statement).fetchall()
 
     def close(self) -> None:
         """Ends everything; what is tried afterwards fails."""
         self.closed = True
         for connection in list(self._open):
             connection.drop()
-        for raw in self._spare:
+        for raw in (*self._spare, self._peek):
             raw.close()
 
 
@@ -165,6 +194,7 @@ class Connection:
         self.disk = disk
         self.process = process
         self.lost = False
+        self.wrote: set[str] = set()
         self._conn = self._connection = raw
         self._tx = self
 
@@ -200,12 +230,15 @@ class Connection:
         self.disk.check()
         self.raw.commit()
         self.disk.commits += 1
+        if self.wrote:
+            self.disk.kept(self.wrote)
+            self.wrote = set()
         self.disk.release(self)
         await self.disk.reach("committed")
 
     async def rollback(self) -> None:
         """Forgets what was written."""
-        self.lost = False
+        self.lost, self.wrote = False, set()
         if self.raw.in_transaction:
             self.raw.rollback()
         self.disk.release(self)
@@ -231,6 +264,7 @@ class Cursor:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._raw = connection.raw.cursor()
+        self._statement = ""
 
     async def __aenter__(self) -> Cursor:
         return self
@@ -263,26 +297,49 @@ class Cursor:
             await disk.begin(connection)
             return
         await disk.reach("statement", statement)
+        if sweeps := _sweeps():
+            sweeps.asked(statement, parameters)
+        self._statement = statement
         self._raw.execute(statement, parameters)
-        table = _written(statement)
-        if table and self._raw.rowcount:
-            disk.wrote(table)
+        self._written()
 
     async def executemany(self, statement: str, parameters: Any) -> None:
         """The same for many rows."""
         await self._connection.disk.reach("statement", statement)
+        self._statement = statement
         self._raw.executemany(statement, parameters)
-        table = _written(statement)
-        if table and self._raw.rowcount:
-            self._connection.disk.wrote(table)
+        self._written()
 
     async def fetchall(self) -> list[Any]:
         """What was found."""
-        return self._raw.fetchall()
+        rows = self._raw.fetchall()
+        if self._statement and (sweeps := _sweeps()) and _anything(rows):
+            sweeps.answered(self._statement)
+        return rows
+
+    def _written(self) -> None:
+        table = _written(self._statement)
+        if table and self._raw.rowcount:
+            self._connection.wrote |= {table} - HOUSEKEEPING
+            self._connection.disk.wrote(table)
 
     async def close(self) -> None:
         """Needed no longer."""
         self._raw.close()
+
+
+def _sweeps() -> Sweeps | None:
+    idler = idling.get()
+    return idler if isinstance(idler, Sweeps) else None
+
+
+def _anything(rows: Iterable[Any]) -> bool:
+    return any(any(row) for row in rows)
+
+
+def _failed() -> None:
+    if sweeps := _sweeps():
+        sweeps.failed()
 
 
 @cache

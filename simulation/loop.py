@@ -6,9 +6,9 @@ and every callback of the loop has a context. The callbacks of a stopped process
 goes on; those of a dead one never run, so that not one line of its code is executed any more, in
 whatever `finally` it was.
 
-Whoever only looks now and then whether there is something to do (an *idler*) looks less and less
-often while nothing happens in the whole world, and as often as ever as soon as something does.
-Otherwise a document that waits for 30 days would cost five million looks.
+Whoever only looks now and then whether there is something to do (an *idler*) pauses for as long as
+there cannot be, and looks as often as ever as soon as something happens. Otherwise a document that
+waits for 30 days would cost five million looks.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ import gc
 import heapq
 import itertools
 import logging
+import math
 import sys
 import warnings
-import weakref
-from asyncio import base_events, events
+from asyncio import base_events, futures, tasks
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
-from typing import Any
+from typing import Any, Protocol
 
 RESOLUTION = 1e-6  # seconds
-AWAKE = 120.0  # seconds without anything until idlers look less often: the ladder needs a minute
-STRETCH = 6.0  # an idler's pause, as a multiple of how long nothing has happened
-LONGEST = 86_400.0  # seconds that an idler's pause is at most
+# What ends the pauses of `sleep` and of `wait_for`: no idler's other timers are stretched.
+PAUSES = (futures._set_result_unless_cancelled, tasks._release_waiter)  # type: ignore[attr-defined]
 COLLECT = 200_000  # turns of the loop between collections: at fixed points, for what is freed runs
 
 
@@ -49,14 +48,54 @@ class Process:
 current: ContextVar[Process | None] = ContextVar("current", default=None)
 
 
+class Idler(Protocol):
+    """What is known of a task that only looks now and then."""
+
+    def joined(self) -> None:
+        """A task begins in its context."""
+
+    def left(self, _: Any) -> None:
+        """One of them is over."""
+
+    def over(self) -> bool:
+        """The task pauses; says whether nothing that it began is under way."""
+
+    def until(self, usual: float) -> float:
+        """When it has to look again, if that would be at `usual` otherwise."""
+
+
+idling: ContextVar[Idler | None] = ContextVar("idling", default=None)
+
+
+class Nap(asyncio.TimerHandle):
+    """An idler's pause: `guard` is the timer that really runs.
+
+    `usual` is when it would end if it were not for us, or when the next one would.
+    """
+
+    _callback: Any
+    _context: Context
+    idler: Idler
+    interval: float
+    usual: float
+    guard: asyncio.TimerHandle | None = None
+
+    def cancel(self) -> None:
+        """Nobody is to be woken."""
+        super().cancel()
+        if self.guard is not None:
+            self.guard.cancel()
+
+
 class Task(asyncio.Task):  # type: ignore[type-arg]
     """A task that knows its process; its hash is its number, so that sets keep their order."""
 
     process: Process | None = None
+    leads: Idler | None = None  # as the task that pauses for it
 
     def __init__(self, coroutine: Any, *, loop: Loop, context: Context, **options: Any) -> None:
         self._number = next(loop.numbers)
-        self.process = context.get(current)
+        self.process, self.of = context.get(current), context.get(idling)
         super().__init__(coroutine, loop=loop, context=context, **options)
 
     def __hash__(self) -> int:
@@ -69,6 +108,9 @@ class Task(asyncio.Task):  # type: ignore[type-arg]
 def _make_task(loop: Any, coroutine: Any, context: Context | None = None, **options: Any) -> Task:
     task = Task(coroutine, loop=loop, context=context or copy_context(), **options)
     loop.alive[task] = None
+    if task.of is not None:
+        task.of.joined()
+        task.add_done_callback(task.of.left, context=loop.neutral)
     task.add_done_callback(loop.alive.pop, context=loop.neutral)
     return task
 
@@ -86,12 +128,11 @@ class Loop(base_events.BaseEventLoop):
         self.alive: dict[Task, None] = {}  # held: what is freed before its end runs its `finally`
         self.neutral = Context()  # of what belongs to no process
         self.active_at = 0.0
-        self._idlers: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._now = 0.0
         self._on_jump = on_jump
         self._turns = 0
         self._killed = False
-        self._naps: list[tuple[asyncio.TimerHandle, float]] = []
+        self._naps: list[Nap] = []  # those that are longer than usual
         self.set_task_factory(_make_task)
 
     def time(self) -> float:
@@ -102,25 +143,54 @@ class Loop(base_events.BaseEventLoop):
         """Something has happened: idlers look as often as ever again."""
         self.active_at = self._now
         naps, self._naps = self._naps, []
-        for nap, usual in naps:
-            if not nap.cancelled() and nap.when() > max(usual, self._now):
-                heapq.heappush(self._scheduled, _earlier(nap, max(usual, self._now), self))
+        for nap in naps:
+            if not nap.cancelled():
+                if nap.usual < self._now:
+                    missed = (self._now - nap.usual) / nap.interval
+                    nap.usual += math.ceil(missed) * nap.interval
+                self._guard(nap, nap.usual)
 
-    def idler(self, task: asyncio.Task[Any]) -> None:
-        """From now on this task only looks now and then whether there is something to do."""
-        self._idlers.add(task)
+    def idle(self, context: Context, idler: Idler, work: Coroutine[Any, Any, Any]) -> Task:
+        """Runs a task that only looks now and then whether there is something to do."""
+        context = context.copy()
+        context.run(idling.set, idler)
+        task = _make_task(self, work, context)
+        task.leads = idler
+        return task
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Any, *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """As ever, but for idlers, whose pauses grow."""
-        idle = self._now - self.active_at
-        longer = self._now + min(STRETCH * (idle if idle > AWAKE else 0.0), LONGEST)
-        if longer <= when or asyncio.current_task(self) not in self._idlers:
+        """As ever, but for idlers, whose pauses end when there can be something to do."""
+        idler = callback in PAUSES and getattr(asyncio.current_task(self), "leads", None)
+        if not idler or not idler.over():
             return super().call_at(when, callback, *args, context=context)
-        nap = super().call_at(longer, callback, *args, context=context)
-        self._naps.append((nap, when))
+        nap = Nap(when, callback, args, self, context)
+        nap.idler, nap.usual = idler, when
+        nap.interval = max(when - self._now, RESOLUTION)
+        self._sleep(nap, idler.until(when))
         return nap
+
+    def _sleep(self, nap: Nap, until: float) -> None:
+        if until > nap.usual:
+            self._naps.append(nap)
+        self._guard(nap, until)
+
+    def _guard(self, nap: Nap, when: float) -> None:
+        if nap.guard is not None:
+            nap.guard.cancel()
+        nap.guard = super().call_at(max(when, self._now), self._look, nap, context=nap._context)
+
+    def _look(self, nap: Nap) -> None:
+        nap.guard = None
+        until = nap.idler.until(self._now)
+        if until > self._now:
+            nap.usual = self._now + nap.interval
+            self._sleep(nap, max(until, nap.usual))
+            return
+        callback, arguments = nap._callback, nap._args
+        nap.cancel()
+        callback(*arguments)
 
     def at(self, when: float, callback: Any, *args: Any) -> asyncio.TimerHandle:
         """A timer of the world's own: it belongs to no process, and nobody stretches it."""
@@ -209,18 +279,6 @@ class Loop(base_events.BaseEventLoop):
 
     def _timer_handle_cancelled(self, handle: Any) -> None:
         """Cancelled timers are dropped when it is their time."""
-
-
-def _earlier(nap: Any, when: float, loop: Any) -> asyncio.TimerHandle:
-    return events.TimerHandle(when, _end, (nap,), loop, nap._context)
-
-
-def _end(nap: Any) -> None:
-    # Whoever set it may have cancelled it, and knows of no other.
-    if not nap.cancelled():
-        callback, arguments = nap._callback, nap._args
-        nap.cancel()
-        callback(*arguments)
 
 
 @contextmanager

@@ -23,12 +23,14 @@ from simulation.client import Client
 from simulation.clock import Skew
 from simulation.disk import Disk
 from simulation.engine import Engine
+from simulation.idlers import Found, Looks, Sweeps
 from simulation.instance import Item
 from simulation.loop import Loop, Process, current, spawn
 from simulation.network import LATENCY, Network, Server, Transport
 
 CONNECT = 0.3  # seconds until a new worker's stream is open
 STUCK = 16.0  # seconds until the engine gives up a worker that is stopped
+RIPE = 120.0  # seconds until the audit sees a charge, beyond its patience: clocks differ
 SIDECAR = 3.0  # seconds until a sidecar that was stopped is there again
 
 Reach = Callable[[str, str], Awaitable[None]]
@@ -113,26 +115,33 @@ class Life:
 
     def _begin(self, replica: Replica, app: FastAPI) -> None:
         env = make_env(self.settings, disk.store(), self.provider)
-        sidecar = Transport(replica.network, "sidecar", lambda _: replica.sidecar_server())
+        looks = Looks(self.loop, replica.sidecar_shows)
+
+        def serving(_: httpx.Request) -> Server | None:
+            looks.looked()
+            return replica.sidecar_server()
+
+        sidecar = Transport(replica.network, "sidecar", serving)
         self.watcher = Watcher(SidecarSettings(), self.settings.wedge_after, sidecar)
         engine = Client_(
             Client(self.loop, replica.network, self.engine, replica.sidecar_is, self.reach)
         )
         parts = compose(app, env, engine, self.watcher, self._ready, self.process.name)
-        for part in parts:
-            task = spawn(self.loop, self.context, part)
-            self.loop.idler(task)
-            self._background.append(task)
+        for name, part in parts.items():
+            idler = looks if name == "watcher" else replica.sweeps(name)
+            self._background.append(self.loop.idle(self.context, idler, part))
 
     def connect(self) -> None:
         """The worker's stream of work items opens."""
         if not (self.process.dead or self.connected):
+            self.loop.active()
             self.connected = self.believes = True
             self.engine.connect(self.worker)
 
     def disconnect(self, notice: float) -> None:
         """The stream is closed; what the worker has is dispatched again when that is noticed."""
         if self.connected:
+            self.loop.active()
             self.connected = False
             self.engine.disconnect(self.worker, self.worker.unfinished, notice)
 
@@ -164,6 +173,7 @@ class Replica:
         outgoing: Callable[[Reach], httpx.AsyncBaseTransport],
         log: Callable[[str, str], None],
         skew: float,
+        found: dict[str, Found],
     ) -> None:
         self.number, self.name = number, f"replica-{number}"
         self.loop, self.settings, self.engine, self.network = loop, settings, engine, network
@@ -175,6 +185,7 @@ class Replica:
         self.sidecar = network.add(Server(loop, self._sidecar, Context()))
         self._log = log
         self._store = store
+        self._found = found
 
     def say(self, what: str) -> None:
         """A line of the log."""
@@ -184,6 +195,17 @@ class Replica:
         """Who answers at the sidecar's port."""
         away = self.engine.away == "unavailable" or self.sick == "down"
         return None if away else self.sidecar
+
+    def sidecar_shows(self) -> Any:
+        """All that its watcher can see change; nothing, while it has to look again and again."""
+        if self.sick == "wedged" or self.life is None:
+            return None
+        return self.sick, self.engine.away, self.life.connected, self.life.believes
+
+    def sweeps(self, name: str) -> Sweeps:
+        """What is known of the background task of a name."""
+        after = RIPE + self.settings.audit_after if name == "audit" else 0.0
+        return Sweeps(self.loop, self._found.setdefault(name, Found()), self._store, after)
 
     def sidecar_is(self) -> str:
         """What is wrong with the sidecar; empty, when nothing is."""

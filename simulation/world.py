@@ -22,6 +22,7 @@ from simulation.clock import world_of
 from simulation.disk import Disk
 from simulation.disturbances import Disturbances
 from simulation.engine import Engine
+from simulation.idlers import Found
 from simulation.loop import Loop, current
 from simulation.misdeliveries import Misdeliveries
 from simulation.network import Network, Server, Transport
@@ -64,6 +65,7 @@ class World:
     def __init__(self, schedule: Schedule, loop: Loop, chance: Random, folder: Path) -> None:
         self._schedule, self._loop, self._chance, self._folder = schedule, loop, chance, folder
         self._result = Result()
+        self._found: dict[str, Found] = {}
         self._rules: dict[int, str] = {}  # of the witness, by the number of the disturbance
         self._log_handler = _Handler(self._note)
         self._disturbances = Disturbances(loop, self._note, schedule)
@@ -142,6 +144,7 @@ class World:
             self._outgoing,
             self._note,
             skews[number] if number < len(skews) else 0.0,
+            self._found,
         )
 
     def _outgoing(self, reach: Reach) -> httpx.AsyncBaseTransport:
