@@ -34,6 +34,7 @@ from activities.providers import Providers
 from app.store import Store, attempts, interventions, records
 from workflows.messages import Answer, Call, RetryRule
 
+LOST = "engine/lost-records"  # the key of what is asked where something runs without a record
 DEADLINE = 30.0  # seconds; longer work is submitted with a key and then polled or called back
 
 
@@ -93,7 +94,11 @@ async def perform(
         return known
     deaths = past.unfinished - env.suspect_after
     async with env.gate.pass_(None if deaths < 0 else 2.0**deaths) as passage:
-        number = await _begin(env, operation, call, alone=passage.alone, step=step)
+        try:
+            number = await _begin(env, operation, call, alone=passage.alone, step=step)
+        except records.Lost as lost:
+            await tell_of_lost(env, lost)
+            raise Fault(str(lost)) from lost
         if number is None:
             return Answer(result="undone", reason="the instance has turned down, or ended, since")
         passage.on_company = partial(_note_company, env, number)
@@ -138,7 +143,9 @@ async def _begin(env: Env, operation: str, call: Call, *, alone: bool, step: boo
     async with env.store.transaction() as tx:
         if step:
             record = await records.get(tx, call.instance, lock=True)
-            if record is not None and call.undoes is None and _overtaken(record, call):
+            if record is None:
+                raise records.Lost(f"there is no record of {call.instance}")
+            if call.undoes is None and _overtaken(record, call):
                 return None
             if call.must:
                 await records.pass_pivot(tx, call.instance)
@@ -161,6 +168,15 @@ async def _begin(env: Env, operation: str, call: Call, *, alone: bool, step: boo
 def _overtaken(record: RowMapping, call: Call) -> bool:
     down: bool = record["direction"] == "down" and not call.must
     return down or record["state"] == "ended"
+
+
+async def tell_of_lost(env: Env, lost: records.Lost) -> None:
+    """Asks a person, once for all of them: a table was lost, or an older copy was put back.
+
+    Nothing is done or undone meanwhile: a machine gives nothing back because it does not know.
+    """
+    async with env.store.transaction() as tx:
+        await interventions.ask_once(tx, "-", LOST, "lost", str(lost))
 
 
 async def _note_company(env: Env, number: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from activities.effect import Env
+from activities.effect import Env, tell_of_lost
 from app import decisions
 from app.store import inbox, interventions, records, runs
 from workflows.approval import EVENT
@@ -54,10 +54,14 @@ async def take(env: Env, message: dict[str, Any]) -> Taken:
     A doorbell that carries something was rung past the API: what it carries is judged first.
     """
     wait = Wait.model_validate(message)
-    async with env.store.transaction() as tx:
-        if wait.name == EVENT and wait.raised not in ({}, RING, None):
-            await decisions.admit_raised(tx, env.decision_key, wait)
-        return await inbox.take(tx, wait)
+    try:
+        async with env.store.transaction() as tx:
+            if wait.name == EVENT and wait.raised not in ({}, RING, None):
+                await decisions.admit_raised(tx, env.decision_key, wait)
+            return await inbox.take(tx, wait)
+    except records.Lost as lost:
+        await tell_of_lost(env, lost)
+        raise
 
 
 async def open_intervention(env: Env, message: dict[str, Any]) -> None:

@@ -52,7 +52,7 @@ class Climb:
         self._engine = engine
         self._settings = settings
         self._ring = ring
-        self._brake = Brake(settings.stall_after)
+        self._brake = Brake(settings.stall_after, settings.reconcile_interval)
         self._after: ladder.Place | None = None
         self._at_once = False
         self._failed_again: defaultdict[str, dict[str, datetime]] = defaultdict(dict)
@@ -108,6 +108,7 @@ class Climb:
 
     async def _act(self, seen: list[tuple[Any, str, str]], report: Any) -> None:
         failed: dict[str, list[Any]] = defaultdict(list)
+        await self._unanswered([row for row, status, _ in seen if status == UNKNOWN], report)
         for row, status, cause in seen:
             if status in ("SUSPENDED", "STALLED"):
                 report.left_alone.append(row["id"])
@@ -120,6 +121,13 @@ class Climb:
                 await self._stands_still(row, status, report)
         for signature, members in failed.items():
             await self._run_failed_again(signature, members, report)
+
+    async def _unanswered(self, rows: list[Any], report: Any) -> None:
+        """The engine says nothing of these, whatever it says of others."""
+        if rows and await self._engine.answers():
+            for row in rows:
+                report.left_alone.append(row["id"])
+                await self._leave_alone(row, "not answered for")
 
     async def _stands_still(self, row: Any, status: str, report: Any) -> None:
         """First woken, then run again; neither before it is later than the load explains."""
@@ -148,9 +156,14 @@ class Climb:
             report.woken.append(row["id"])
 
     async def _end_terminated(self, row: Any, report: Any) -> None:
-        """Somebody stopped it past the API; it is not for a machine to overrule a person."""
+        """Somebody stopped it past the API; it is not for a machine to overrule a person.
+
+        Unless it was us: what is at the end of the ladder was stopped there.
+        """
         async with self._env.store.transaction() as tx:
-            if await ladder.still(tx, row):
+            if ladder.at_the_end(row):
+                await ladder.expect(tx, row, None)
+            elif await ladder.still(tx, row):
                 by = "somebody who told the engine"
                 await control.end_terminated(tx, row["id"], by)
                 report.terminated.append(row["id"])
@@ -189,7 +202,7 @@ class Climb:
             incident = Incident(
                 instance="-",
                 key=key,
-                n=len(asked) + 1,
+                n=interventions.following(one["id"] for one in asked),
                 kind="bad_deployment",
                 reason=f"{len(members)} instances fail alike: {members[0][1]}"[:500],
                 blocking=False,
@@ -231,11 +244,13 @@ class Climb:
             rows = await ladder.answered(tx, PAGE)
         for row in rows:
             async with self._env.store.transaction() as tx:
-                await ladder.heard(tx, row["intervention"])
                 if row["action"] == "settled":
                     await records.end(tx, Ending(instance=row["id"], outcome="SETTLED"))
                 elif await ladder.run_again(tx, row, runs=1):
                     report.run_again.append(row["id"])
+                else:
+                    continue  # it is suspended, or somebody moved it: heard when it can be obeyed
+                await ladder.heard(tx, row["intervention"])
 
     async def _tell_of_stall(self, queued: int) -> None:
         since = self._brake.stalled_since

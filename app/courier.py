@@ -105,7 +105,7 @@ class Courier:
     async def _settle_late(self, event: Any) -> None:
         """An event came after the end: it is made good, or asked about, or changes nothing."""
         by = "ignored"
-        if event["type"] == "payment.captured" and event["outcome"] != "FULFILLED":
+        if event["type"] == "payment.captured" and event["outcome"] in RETURNED:
             by = "courier"
             if not await self._refund_late(event):
                 return
@@ -175,8 +175,14 @@ class Courier:
                 await attempts.condense(tx, call.key)
 
 
+# The outcomes that gave back what was taken, and so give back what comes late.
+RETURNED = ("COMPENSATED", "REFUSED")
+
 # What a provider may say after the end that cannot both be true with the outcome.
 CONTRADICTIONS = {
+    # What a person has ended by hand, a person looks at again.
+    "TERMINATED": ("payment.captured",),
+    "SETTLED": ("payment.captured",),
     "SIGNED": ("signing.declined",),
     "FULFILLED": ("warehouse.not_found", "payment.failed"),
     "COMPENSATED": ("carrier.picked_up",),

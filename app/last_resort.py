@@ -21,6 +21,7 @@ from workflows.messages import Incident, Turn
 log = logging.getLogger(__name__)
 
 CLAIM = 300.0  # seconds; every undo of an instance, each of which may last 30
+UNSTOPPABLE = 600.0  # seconds after which a person is asked about what does not stop
 ABREAST = 8
 IN_VAIN = "the engine got nowhere with it"
 TOO_LATE = "nothing was undone: it is behind its pivot, and only forward is a way out"
@@ -42,9 +43,14 @@ async def sweep(env: Env, engine: Engine) -> list[str]:
 
 async def _undo_and_ask(env: Env, engine: Engine, row: Any) -> bool:
     """May be done again if whoever did it dies half-way; `False` if it is not parked."""
+    if not await _is_still_ours(env, row):
+        return False
     stopped = await _stop(engine, row["engine_id"])
     if stopped is None:
-        return False  # the engine is away: later, when the claim is over
+        waited = (records.now() - row["woken_at"]).total_seconds()
+        if waited < UNSTOPPABLE or not await engine.answers():
+            return False  # the engine is away: later, when the claim is over
+        stopped = False
     cause = row["reason"] if row["direction"] == "forward" else IN_VAIN
     if not stopped:
         return await _ask(env, row["id"], f"{cause}; {NOT_STOPPED}")
@@ -53,6 +59,18 @@ async def _undo_and_ask(env: Env, engine: Engine, row: Any) -> bool:
     if not await _turn_down(env, row["id"], cause):
         return False
     return await _ask(env, row["id"], f"{cause}; {await undo_without_engine(env, row)}")
+
+
+async def _is_still_ours(env: Env, row: Any) -> bool:
+    """Whether it is still given up: whoever was paused since must not stop a run that lives."""
+    async with env.store.transaction() as tx:
+        record = await records.get(tx, row["id"], lock=True)
+    return (
+        record is not None
+        and record["state"] == "given_up"
+        and record["woken_at"] in (None, row["woken_at"])
+        and record["runs"] == row["runs"]
+    )
 
 
 async def _stop(engine: Engine, engine_id: str) -> bool | None:
@@ -96,7 +114,11 @@ async def _ask(env: Env, id: str, reason: str) -> bool:
             return False
         asked = [one for one in await interventions.of_instance(tx, id) if one["kind"] == "stuck"]
         incident = Incident(
-            instance=id, key=f"{id}/engine", n=len(asked) + 1, kind="stuck", reason=reason[:500]
+            instance=id,
+            key=f"{id}/engine",
+            n=interventions.following(one["id"] for one in asked),
+            kind="stuck",
+            reason=reason[:500],
         )
         await interventions.open_(tx, incident)
         await ladder.park(tx, id, incident.id)

@@ -38,8 +38,9 @@ class Load:
 class Brake:
     """Says how late an instance must be, in seconds, and how many may be touched in one sweep."""
 
-    def __init__(self, least: float) -> None:
+    def __init__(self, least: float, interval: float = 0.0) -> None:
         self._least = least
+        self._longest = max(10.0, least, 3 * interval)  # between two looks, unless we were stopped
         self._looked_at: datetime | None = None
         self._served: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)  # seconds, times
         self._probed: deque[datetime] = deque()
@@ -57,7 +58,7 @@ class Brake:
     def look(self, at: datetime, load: Load) -> None:
         """Takes note of the load; to be called once a sweep, before anything is touched."""
         since = (at - self._looked_at).total_seconds() if self._looked_at is not None else 0.0
-        if since > max(10.0, self._least):
+        if since > self._longest:
             # A gap in what we saw means that we were stopped, and others may have been.
             self._served.clear()
             since = 0.0

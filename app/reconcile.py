@@ -205,14 +205,19 @@ class Reconciler:
             rows = await ladder.forgettable(tx, self._settings.retention, self._purged_to, BATCH)
         self._purged_to = next_place(rows, "ended_at")
         for row in rows:
-            if await self._purge_one(row["engine_id"]):
+            if await self._purge_one(row):
                 async with self._env.store.transaction() as tx:
                     await ladder.forgotten(tx, row)
                 report.purged.append(row["id"])
 
-    async def _purge_one(self, engine_id: str) -> bool:
+    async def _purge_one(self, row: Any) -> bool:
+        engine_id = row["engine_id"]
         try:
             state = await self._engine.state(engine_id)
+            async with self._env.store.reading() as tx:
+                record = await records.get(tx, row["id"])
+            if record is None or record["state"] != "ended" or record["engine_id"] != engine_id:
+                return False  # it was reopened since: a deployment that is rolled back
             if state is not None and state.status not in ENDED:
                 # Its record has ended, and so has all that it may do.
                 await self._engine.stop(engine_id)

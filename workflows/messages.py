@@ -138,13 +138,16 @@ class Beginning(Message):
     """What the record says when a run begins. A run that may not proceed has no effects.
 
     `input` and `version` are the accepted ones; histories that are older than them have neither.
-    `ordinals` are the highest ordinals under which steps were tried, for a run on its way down.
+    `tried` are the steps that earlier runs tried, `ordinals` the highest ordinals under which they
+    did, and `undone` the undos that had something to say: all that a run cannot know by itself.
     """
 
     proceed: bool
     input: dict[str, Any] | None = None
     version: str | None = None
     ordinals: dict[str, int] = {}
+    tried: list[str] = []
+    undone: list[str] = []
     direction: Direction = "forward"
     reason: str | None = None
     refused: bool = False
@@ -224,6 +227,7 @@ IncidentKind = Literal[
     "start_failed",  # the engine takes it from nobody
     "terminated",  # effects were left standing
     "unaccounted",  # money was taken, and nobody knows for what
+    "lost",  # something runs of which there is no record
     "forged",  # came past the API: a start that nobody accepted, an event without a signature
 ]
 

@@ -21,7 +21,7 @@ may run anything twice, and that may lose a run altogether:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -99,7 +99,7 @@ class Saga(Instance):
                 yield from forward()
                 return Outcome(done=True)
             except Abort as raised:
-                abort, steps = raised, self._tried
+                abort, steps = raised, self._may_stand()
         too_late = yield from self._compensate(abort, steps)
         if too_late:
             return Outcome(done=True, reason=too_late)
@@ -178,8 +178,8 @@ class Saga(Instance):
         failed: list[tuple[Undo, Answer, Incident | None]] = []
         for undo in self._undos(steps):
             answer = yield from self._undo(undo, self._retry)
-            if answer.result == "too_late" and undo.step.name == self._steps[-1].name:
-                # Every step stands and nothing has been undone yet: forward is the way out.
+            if answer.result == "too_late" and self._too_late_for_all(undo):
+                # Forward is the way out.
                 reason = f"too late to undo {undo.step.name} ({abort.reason})"
                 yield self._turn("forward", reason)
                 return reason
@@ -191,16 +191,24 @@ class Saga(Instance):
         yield from self._insist(failed)
         return None
 
+    def _may_stand(self) -> list[Step]:
+        """What was tried, by this run or by one before it that got further."""
+        earlier = [step for step in self._steps if step.name in self._beginning.tried]
+        if not earlier:
+            return self._tried
+        return [step for step in self._steps if step in earlier or step in self._tried]
+
+    def _too_late_for_all(self, undo: Undo) -> bool:
+        """Whether every step stands, because the last one does and nothing was undone yet."""
+        others = {step.undo_name for step in self._steps} - {undo.step.undo_name}
+        return undo.step.name == self._steps[-1].name and others.isdisjoint(self._beginning.undone)
+
     def _undos(self, steps: Sequence[Step]) -> list[Undo]:
         """The undos of everything that may stand, last in first out, under every key of a step."""
-        undos = []
-        for step in reversed(steps):
-            known = self._beginning.ordinals.get(step.name, 1)
-            for ordinal in range(max(known, 1 + self._ordinals[step.name]), 0, -1):
-                if step.undo is not None:
-                    undoes = self._key(_numbered(step.name, ordinal, step.numbered))
-                    undos.append(Undo(step, _numbered(step.undo_name, ordinal), undoes))
-        return undos
+        known = dict(self._beginning.ordinals)
+        for step in steps:
+            known[step.name] = max(known.get(step.name, 1), 1 + self._ordinals[step.name])
+        return undos(self._id, steps, known)
 
     def _insist(self, failed: Sequence[tuple[Undo, Answer, Incident | None]]) -> Yields[None]:
         """Tries again for hours what could not be undone; then a person is asked."""
@@ -240,6 +248,17 @@ class Saga(Instance):
     def _turn(self, direction: Direction, reason: str, *, refused: bool = False) -> Any:
         turn = Turn(instance=self._id, direction=direction, reason=reason[:500], refused=refused)
         return self._store("record.turn", turn)
+
+
+def undos(id: str, steps: Sequence[Step], ordinals: Mapping[str, int]) -> list[Undo]:
+    """The undos of steps that were tried under these ordinals, last in first out."""
+    found = []
+    for step in reversed(steps):
+        for ordinal in range(ordinals.get(step.name, 1), 0, -1):
+            if step.undo is not None:
+                undoes = f"{id}/{_numbered(step.name, ordinal, step.numbered)}"
+                found.append(Undo(step, _numbered(step.undo_name, ordinal), undoes))
+    return found
 
 
 def _numbered(name: str, ordinal: int, always: bool = False) -> str:

@@ -10,30 +10,31 @@ from typing import Any
 
 from activities import ACTIVITIES
 from activities.effect import Env, Fault
+from app.store import attempts
 from workflows import of_record
 from workflows.messages import Answer, Call
+from workflows.saga import undos
 
 
 async def undo_without_engine(env: Env, record: Any) -> str:
     """Undoes the steps of an instance in reverse; says in a line what came of it.
 
-    A parcel that has left (`too_late`) ends it: then the customer has the goods and we the money.
+    The first undo that is not done ends it: a parcel that nobody could stop may have left, and
+    then the customer would have the goods and the money. A person is asked in any case.
     """
     version = of_record(record["kind"], record["version"])
     steps = version.steps(version.input.model_validate(record["input"]))
     id, said = record["id"], []
-    for step in reversed(steps):
-        if step.undo is None:
-            continue
+    async with env.store.reading() as tx:
+        ordinals = await attempts.ordinals(tx, id)
+    for undo in undos(id, steps, ordinals):
         call = Call(
-            instance=id,
-            key=f"{id}/{step.undo_name}",
-            body=step.undo_body,
-            undoes=f"{id}/{step.name}",
+            instance=id, key=f"{id}/{undo.name}", body=undo.step.undo_body, undoes=undo.undoes
         )
-        answer = await _try(env, step.undo, call)
-        said.append(f"{step.undo_name} {answer.result}")
-        if answer.result == "too_late":
+        answer = await _try(env, undo.step.undo or "", call)
+        said.append(f"{undo.name} {answer.result}")
+        if not answer.done:
+            said.append("nothing before it was undone")
             break
     return ", ".join(said) or "nothing to undo"
 

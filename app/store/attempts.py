@@ -162,6 +162,21 @@ async def ordinals(tx: AsyncConnection, instance: str) -> dict[str, int]:
     return found
 
 
+async def names(tx: AsyncConnection, instance: str) -> tuple[list[str], list[str]]:
+    """The steps of an instance that were tried so far, and the undos that were done."""
+    query = select(attempts.c.key, attempts.c.undoes, attempts.c.result).where(
+        attempts.c.instance == instance
+    )
+    tried, undone = set(), set()
+    for key, undoes, result in await tx.execute(query):
+        name = key.partition("/")[2].partition("/")[0]
+        if undoes is None:
+            tried.add(name)
+        elif result in ("applied", "closed", "pending"):
+            undone.add(name)
+    return sorted(tried), sorted(undone)
+
+
 async def of_instance(tx: AsyncConnection, instance: str) -> list[RowMapping]:
     """Every dispatch for an instance, oldest first."""
     query = select(attempts).where(attempts.c.instance == instance).order_by(attempts.c.id)

@@ -87,7 +87,7 @@ async def take(tx: AsyncConnection, wait: Wait) -> Taken:
     """Gives the wait its event, the same one whenever the same wait asks again."""
     record = await records.get(tx, wait.instance, lock=True)
     if record is None:
-        return Taken(expired=True)
+        raise records.Lost(f"there is no record of {wait.instance}")
     if wait.name == "cancel" and record["pivoted"]:
         return Taken()  # too late, in this run and in every later one
     row = await _wait_row(tx, wait)

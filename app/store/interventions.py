@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal
 
@@ -100,7 +101,7 @@ async def heal(tx: AsyncConnection, key: str) -> None:
     await tx.execute(
         update(interventions)
         .where(interventions.c.key == key, interventions.c.action.is_(None))
-        .values(action="healed", answered_by="reconciler", answered_at=at)
+        .values(action="healed", answered_by="reconciler", answered_at=at, alert_at=None)
     )
 
 
@@ -191,7 +192,7 @@ async def claim_untold(tx: AsyncConnection, limit: int) -> list[RowMapping]:
     at = records.now()
     query = (
         select(interventions)
-        .where(interventions.c.alert_at <= at)
+        .where(interventions.c.alert_at <= at, interventions.c.action.is_(None))
         .order_by(interventions.c.alert_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -226,6 +227,11 @@ async def tell_again(tx: AsyncConnection, id: str, at: datetime) -> None:
     )
 
 
+def following(ids: Iterable[str]) -> int:
+    """The number of the next intervention of a key; the first ones may be forgotten by now."""
+    return 1 + max((int(id.rpartition("/")[2]) for id in ids), default=0)
+
+
 async def ask_once(
     tx: AsyncConnection, instance: str, key: str, kind: IncidentKind, reason: str
 ) -> bool:
@@ -234,17 +240,17 @@ async def ask_once(
     Says whether it did.
     """
     query = (
-        select(interventions.c.action)
+        select(interventions.c.id, interventions.c.action)
         .where(interventions.c.key == key, interventions.c.instance == instance)
         .order_by(interventions.c.opened_at)
     )
-    asked = list((await tx.execute(query)).scalars())
-    if asked and asked[-1] is None:
+    asked = list((await tx.execute(query)).mappings())
+    if asked and asked[-1]["action"] is None:
         return False
     incident = Incident(
         instance=instance,
         key=key,
-        n=len(asked) + 1,
+        n=following(row["id"] for row in asked),
         kind=kind,
         reason=reason[:500],
         blocking=False,

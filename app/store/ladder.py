@@ -180,6 +180,12 @@ async def heard(tx: AsyncConnection, intervention: str) -> None:
     )
 
 
+def at_the_end(row: Any) -> bool:
+    """Whether an instance was taken out of the engine's hands, and a person is asked about it."""
+    asked = row["waiting_for"] or ""
+    return row["status"] == "PARKED" and asked.startswith(f"{row['id']}/engine/")
+
+
 async def unanswered(tx: AsyncConnection, row: Any) -> bool:
     """Whether an instance is parked for a person who has not answered."""
     asked = select(interventions.c.id).where(

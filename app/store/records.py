@@ -8,7 +8,7 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, case, not_, select, update
+from sqlalchemy import RowMapping, and_, case, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import insert_once
@@ -24,6 +24,10 @@ def content_hash(body: Any) -> str:
     """The identity of a body: equal bodies hash alike whatever the order of their fields."""
     text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Lost(Exception):
+    """Something runs of which there is no record: nobody knows what may be done, or undone."""
 
 
 class Conflict(Exception):
@@ -134,7 +138,8 @@ async def claim_unscheduled(tx: AsyncConnection, limit: int, claim: float) -> li
     free = and_(
         records.c.state == "accepted",
         records.c.suspended.is_(False),
-        records.c.claimed_until <= at,
+        # A replica of the version before accepts without saying when it may be claimed.
+        or_(records.c.claimed_until <= at, records.c.claimed_until.is_(None)),
     )
     query = select(records).where(free).order_by(records.c.claimed_until).limit(limit)
     rows = list((await tx.execute(query.with_for_update(skip_locked=True))).mappings())
@@ -152,6 +157,8 @@ async def mark_scheduled(tx: AsyncConnection, id: str) -> None:
     """The engine has it, and something is to be heard of it now, unless it was heard already."""
     at = now()
     unheard = (records.c.status == "ACCEPTED", at)
+    # Suspended while it was being started: the engine did not know it then, and has to be told.
+    rested = (records.c.suspended, at)
     await tx.execute(
         update(records)
         .where(records.c.id == id, records.c.state == "accepted")
@@ -160,6 +167,7 @@ async def mark_scheduled(tx: AsyncConnection, id: str) -> None:
             claimed_until=None,
             start_failures=0,
             expected_at=case(unheard, else_=records.c.expected_at),
+            control_at=case(rested, else_=records.c.control_at),
         )
     )
 

@@ -31,6 +31,7 @@ async def begin(tx: AsyncConnection, start: Start) -> Beginning:
     down = await records.cancelled(tx, record)
     cancelled = down and record["direction"] == "forward"
     version = record["version"] or start.version
+    tried, undone = await attempts.names(tx, start.instance)
     await records.progress(
         tx,
         start.instance,
@@ -42,7 +43,9 @@ async def begin(tx: AsyncConnection, start: Start) -> Beginning:
         proceed=True,
         input=record["input"],
         version=version,
-        ordinals=await attempts.ordinals(tx, start.instance) if down else {},
+        ordinals=await attempts.ordinals(tx, start.instance) if tried else {},
+        tried=tried,
+        undone=undone,
         direction="down" if down else "forward",
         reason="cancelled" if cancelled else record["reason"],
         refused=record["refused"],

@@ -72,7 +72,8 @@ records = Table(
     Column("status", String(20), nullable=False),
     Column("step", String(100)),
     # A kind of event, an intervention's id, or what else it waits for.
-    Column("waiting_for", KEY),
+    # Only Postgres holds a length against anybody, and only sqlite would have to copy the table.
+    Column("waiting_for", String(100).with_variant(KEY, "postgresql")),
     Column("due_at", Instant),
     Column("direction", String(10), nullable=False),
     Column("refused", Boolean, nullable=False, default=False),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from activities import ACTIVITIES
 from activities.effect import Env, Fault
@@ -16,6 +16,7 @@ from activities.providers import Providers
 from app.store import Store, attempts, interventions, processes, records
 from app.store.migrate import migrate
 from app.store.schema import attempts as table
+from app.store.schema import records as record_table
 from tests.downstream.kit import CHARGE, Witness, in_process
 from workflows.messages import Answer, Incident, Turn
 
@@ -66,6 +67,15 @@ class Bench:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     store = Store(f"sqlite+aiosqlite:///{tmp_path / 'app.db'}")
     await migrate(store)
+    async with store.transaction() as tx:
+        await records.accept(
+            tx,
+            id="order-1",
+            kind="order_fulfilment",
+            idempotency_key=None,
+            request_hash="",
+            input={},
+        )
     async with in_process(tmp_path / "downstream") as witness:
         try:
             yield Bench(Env(store=store, providers=Providers(lambda _: witness.client)), witness)
@@ -203,3 +213,21 @@ async def test_a_dispatch_of_a_process_that_lives_is_no_death(bench: Bench) -> N
             )
     await bench.charge()
     assert (await bench.rows())[-1] == ("applied", False)
+
+
+async def test_without_a_record_nothing_is_done_or_undone_and_a_person_is_asked(
+    bench: Bench,
+) -> None:
+    await bench.charge()
+    async with bench.env.store.transaction() as tx:
+        await tx.execute(delete(record_table))
+    for operation, key, undoes in (
+        ("payment.refund", "order-1/refund", KEY),
+        ("inventory.release", "order-1/release", "order-1/reserve"),
+    ):
+        with pytest.raises(Fault):
+            await bench.do(operation, key, {}, undoes=undoes)
+    assert len(await bench.rows()) == 1
+    async with bench.env.store.reading() as tx:
+        asked = await interventions.of_instance(tx, "-")
+    assert [one["kind"] for one in asked] == ["lost"]

@@ -11,7 +11,8 @@ down_revision = "0001"
 
 def upgrade() -> None:
     """Adds columns, tables and indexes; an event's identity gets its source."""
-    with op.batch_alter_table("records") as records:
+    # Never a copy: sqlite could not drop the table that others refer to.
+    with op.batch_alter_table("records", recreate="never") as records:
         records.add_column(sa.Column("version", sa.String(length=20), nullable=True))
         records.add_column(sa.Column("expected_at", Instant(), nullable=True))
         records.add_column(
@@ -21,9 +22,6 @@ def upgrade() -> None:
             sa.Column("pivoted", sa.Boolean(), nullable=False, server_default=sa.false())
         )
         records.add_column(sa.Column("detail", sa.JSON(), nullable=True))
-        records.alter_column(
-            "waiting_for", existing_type=sa.String(length=100), type_=sa.String(length=200)
-        )
         records.create_index(op.f("ix_records_status_id"), ["status", "id"])
         records.create_index(op.f("ix_records_version_state"), ["version", "state"])
         records.create_index(
@@ -33,6 +31,14 @@ def upgrade() -> None:
         records.add_column(sa.Column("terminated_by", sa.String(length=100), nullable=True))
         records.add_column(sa.Column("control_at", Instant(), nullable=True))
         records.create_index(op.f("ix_records_control_at"), ["control_at"])
+    if op.get_bind().dialect.name == "postgresql":
+        # sqlite could only do so by copying the table, away from under all that refers to it.
+        op.alter_column(
+            "records",
+            "waiting_for",
+            existing_type=sa.String(length=100),
+            type_=sa.String(length=200),
+        )
     renamed = sa.text("engine_id != id")
     op.create_index(
         "ix_records_renamed", "records", ["id"], sqlite_where=renamed, postgresql_where=renamed
