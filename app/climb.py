@@ -56,6 +56,7 @@ class Climb:
         self._after: ladder.Place | None = None
         self._at_once = False
         self._failed_again: defaultdict[str, dict[str, datetime]] = defaultdict(dict)
+        self._failed: defaultdict[str, dict[str, datetime]] = defaultdict(dict)
         self._left_alone: dict[str, tuple[str, datetime]] = {}
 
     async def sweep_at_once(self, report: Any) -> None:
@@ -197,7 +198,13 @@ class Climb:
             }
             again = {row["id"] for row, _ in members if row["runs"]} - forgiven
             since = last["answered_at"] if last is not None else None
-            if self._alike(signature, again, since) < BAD_DEPLOYMENT or signature == "MISSING":
+            alike = _lately(self._failed_again[signature], again, self._window(since))
+            # Nobody is given up for what others fail of too, be it for their first time.
+            hopeless = any(row["runs"] >= MAX_RUNS for row, _ in members if row["id"] in again)
+            all_of_them = {row["id"] for row, _ in members}
+            first = _lately(self._failed[signature], all_of_them, self._window(since))
+            few = max(alike, first if hopeless else 0) < BAD_DEPLOYMENT
+            if few or signature == "MISSING":
                 return forgiven
             incident = Incident(
                 instance="-",
@@ -210,20 +217,14 @@ class Climb:
             await interventions.open_(tx, incident)
         return None
 
-    def _alike(self, signature: str, again: set[str], since: datetime | None) -> int:
-        """How many failed alike although they were run again, lately and since that moment.
+    def _window(self, since: datetime | None) -> datetime:
+        """Since when failures count as one: lately, and since a person has answered.
 
         Each is late at a moment of its own, and the first must not be given up for what is a
         fault of all.
         """
-        at = records.now()
-        seen = self._failed_again[signature]
-        seen.update(dict.fromkeys(again, at))
-        fresh = at - timedelta(seconds=2 * self._settings.stall_after + ALIKE)
-        fresh = max(fresh, since or fresh)
-        for id in [id for id, when in seen.items() if when < fresh]:
-            del seen[id]
-        return len(seen)
+        fresh = records.now() - timedelta(seconds=2 * self._settings.stall_after + ALIKE)
+        return max(fresh, since or fresh)
 
     async def _run_again(
         self, row: Any, cause: str, report: Any, *, forgiven: bool = False
@@ -292,6 +293,14 @@ async def tell(env: Env, key: str, kind: IncidentKind, why: str | None) -> None:
             await interventions.heal(tx, key)
         else:
             await interventions.ask_once(tx, "-", key, kind, why)
+
+
+def _lately(seen: dict[str, datetime], ids: set[str], since: datetime) -> int:
+    """Adds those that are seen now; how many were seen since."""
+    seen.update(dict.fromkeys(ids, records.now()))
+    for id in [id for id, at in seen.items() if at < since]:
+        del seen[id]
+    return len(seen)
 
 
 def _signature(cause: str) -> str:

@@ -157,7 +157,7 @@ def test_what_a_person_has_settled_is_not_refunded_again(shop: Shop, stack: Stac
     id = some_id("byhand")
     shop.script({"status": 500}, key=f"{id}/refund")
     none = [{"sku": "SKU-NONE", "quantity": 1, "unit_price": 5}]
-    shop.start(order(id, lines=none, retry={"attempts": 1}))
+    shop.start(order(id, lines=none, retry={"attempts": 1, "undo_for": 0}))
     shop.wait(id, status="PARKED")
     paid_back = {"action": "settled", "note": "paid back in cash"}
     assert shop.post(f"/interventions/{id}/refund/1", paid_back).status_code == 200
