@@ -89,6 +89,9 @@ async def perform(
     async with env.store.reading() as tx:
         past = await attempts.past(tx, call.key, call.next_key)
         settled = await interventions.settled_by_hand(tx, call.key)
+        first_at = past.first_at
+        if first_at is None and step:
+            first_at = await records.run_before_since(tx, call.instance)
     known = _known(env, past, settled=settled)
     if known is not None:
         return known
@@ -104,7 +107,7 @@ async def perform(
         passage.on_company = partial(_note_company, env, number)
         try:
             async with asyncio.timeout(DEADLINE):
-                answer = await _found(env, operation, call, past) or await _send(
+                answer = await _found(env, operation, call, first_at) or await _send(
                     env, operation, call, body
                 )
         except BaseException as error:
@@ -230,9 +233,9 @@ async def listing(env: Env, operation: str, since: datetime) -> AsyncIterator[li
         params["after"] = after
 
 
-async def _found(env: Env, operation: str, call: Call, past: attempts.Past) -> Answer | None:
+async def _found(env: Env, operation: str, call: Call, first_at: datetime | None) -> Answer | None:
     """Past the horizon a key no longer protects: ask for our reference before acting again."""
-    if past.first_at is None or (records.now() - past.first_at).total_seconds() < env.key_ttl:
+    if first_at is None or (records.now() - first_at).total_seconds() < env.key_ttl:
         return None
     return await look_up(env, operation, call.key)
 

@@ -222,6 +222,16 @@ async def pass_pivot(tx: AsyncConnection, id: str) -> None:
         )
 
 
+async def run_before_since(tx: AsyncConnection, id: str) -> datetime | None:
+    """Since when an earlier run may have tried anything; `None` if there was none.
+
+    Its attempts may be missing: an older copy of the store may have been put back.
+    """
+    query = select(records.c.accepted_at).where(records.c.id == id, records.c.runs > 0)
+    since: datetime | None = (await tx.execute(query)).scalar_one_or_none()
+    return since
+
+
 async def cancelled(tx: AsyncConnection, record: RowMapping) -> bool:
     """Whether an instance is on its way down, or is told to be and can still obey."""
     if record["direction"] == "down":

@@ -231,3 +231,15 @@ async def test_without_a_record_nothing_is_done_or_undone_and_a_person_is_asked(
     async with bench.env.store.reading() as tx:
         asked = await interventions.of_instance(tx, "-")
     assert [one["kind"] for one in asked] == ["lost"]
+
+
+async def test_a_later_run_asks_where_the_attempts_of_the_first_are_lost(bench: Bench) -> None:
+    """A copy of the store was put back that is older than the provider's memory of keys."""
+    await bench.witness.script({"key_ttl": 0})
+    await bench.charge()
+    async with bench.env.store.transaction() as tx:
+        await tx.execute(delete(table))
+        await tx.execute(update(record_table).values(runs=1))
+    bench.env.key_ttl = 0
+    assert (await bench.charge()).result == "applied"
+    assert await bench.witness.effects() == ["payment.charge"]
