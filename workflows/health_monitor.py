@@ -76,6 +76,8 @@ class Monitor(Checks):
 class Change(Message):
     """What an `update` changes; the rest stays as it is."""
 
+    model_config = ConfigDict(extra="forbid")  # a person writes it, and means what is there
+
     url: Url | None = None
     check_timeout: CheckTimeout | None = None
     healthy_interval: Interval | None = None
@@ -103,7 +105,7 @@ def _described(schema: dict[str, Any]) -> None:
 class Control(Message):
     """A control event, from the API or raised past it."""
 
-    model_config = ConfigDict(json_schema_extra=_described)
+    model_config = ConfigDict(json_schema_extra=_described, extra="forbid")
 
     event_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$")
     action: Literal["stop", "pause", "resume", "update"]
