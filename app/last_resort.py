@@ -47,7 +47,8 @@ async def _undo_and_ask(env: Env, engine: Engine, row: Any) -> bool:
         return False
     stopped = await _stop(engine, row["engine_id"])
     if stopped is None:
-        waited = (records.now() - row["woken_at"]).total_seconds()
+        # One that moved meanwhile has no `woken_at` any more.
+        waited = (records.now() - (row["woken_at"] or row["progress_at"])).total_seconds()
         if waited < UNSTOPPABLE or not await engine.answers():
             return False  # the engine is away: later, when the claim is over
         stopped = False
