@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from activities.effect import Env, tell_of_lost
 from app import decisions
 from app.store import inbox, interventions, records, runs
@@ -56,8 +58,10 @@ async def take(env: Env, message: dict[str, Any]) -> Taken:
     wait = Wait.model_validate(message)
     try:
         async with env.store.transaction() as tx:
-            if wait.name == EVENT and wait.raised not in ({}, RING, None):
+            if wait.name == EVENT and _carries(wait.raised):
                 await decisions.admit_raised(tx, env.decision_key, wait)
+            else:
+                await _refuse_what_carries(tx, wait.instance, wait.name, wait.raised)
             return await inbox.take(tx, wait)
     except records.Lost as lost:
         await tell_of_lost(env, lost)
@@ -72,11 +76,27 @@ async def open_intervention(env: Env, message: dict[str, Any]) -> None:
 
 async def read_resolution(env: Env, message: dict[str, Any]) -> Resolution:
     """The answer of a person, if there is one yet."""
+    incident = Incident.model_validate(message)
     async with env.store.transaction() as tx:
-        return await interventions.read_resolution(tx, Incident.model_validate(message))
+        await _refuse_what_carries(tx, incident.instance, "intervention", incident.raised)
+        return await interventions.read_resolution(tx, incident)
 
 
 async def end(env: Env, message: dict[str, Any]) -> None:
     """Keeps the outcome where it outlives the engine's instance."""
     async with env.store.transaction() as tx:
         await records.end(tx, Ending.model_validate(message))
+
+
+def _carries(raised: Any) -> bool:
+    return raised not in ({}, RING, None)
+
+
+async def _refuse_what_carries(tx: AsyncConnection, instance: str, name: str, raised: Any) -> None:
+    """Tells somebody, once until they have looked, of a doorbell with a message past the API.
+
+    Nothing of it is believed: the inbox is the truth.
+    """
+    if _carries(raised):
+        reason = f"an event `{name}` that was raised past the API was refused: it is unsigned"
+        await interventions.ask_once(tx, instance, f"{instance}/raised-{name}", "forged", reason)

@@ -236,12 +236,15 @@ class Instance(Run):
                 return resolution.action
             doorbells = [self._doorbell("intervention")]
             yield when_any([*doorbells, self._doorbell("cancel")] if cancellable else doorbells)
-            self._answer_door("intervention")
+            heard = {"raised": self._answer_door("intervention")}
+            incident = incident.model_copy(update=heard)
 
     def _stop_if_cancelled(self) -> Yields[None]:
-        if self._answer_door("cancel") is None:
+        raised = self._answer_door("cancel")
+        if raised is None:
             return
-        taken = yield from self._take(Wait(instance=self._id, name="cancel", token="cancel/1"))
+        wait = Wait(instance=self._id, name="cancel", token="cancel/1", raised=raised)
+        taken = yield from self._take(wait)
         if taken.event:
             raise Abort("cancelled")
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import Field, StringConstraints, ValidationError
 
-from app.api.common import ID_PATTERN, PartsOf, Request_, Word
+from app.api.common import ID_PATTERN, Parts, PartsOf, Request_, Word
 from app.errors import Problem
 from app.security import verify
 from app.settings import Source
-from app.store import inbox, records
+from app.store import inbox, interventions, records
 from workflows import latest
 
 router = APIRouter(tags=["webhooks"])
+
+# One alert for all of them until somebody has looked: whoever can forge one can forge many.
+FORGED = "engine/forged-callback"
 
 REFERENCE = ID_PATTERN.rstrip("$") + r"/[A-Za-z0-9._:/-]{1,100}$"
 
@@ -45,8 +50,11 @@ DESCRIBED = {
 async def receive(parts: PartsOf, source: Source, request: Request) -> dict[str, Any]:
     """Keeps a callback once and answers 200 for it ever after, early, late or repeated."""
     body = await request.body()
-    secrets = parts.settings.webhook_secrets.get(source, ())
-    event_id = verify((one.get_secret_value() for one in secrets), request.headers, body)
+    try:
+        event_id = verify(_secrets(parts, source), request.headers, body)
+    except Problem:
+        await _tell_of_another(parts, source, request.headers, body)
+        raise
     try:
         callback = Callback.model_validate_json(body)
     except ValidationError as error:
@@ -73,3 +81,22 @@ async def receive(parts: PartsOf, source: Source, request: Request) -> dict[str,
         )
     parts.relay.poke()
     return {"event_id": event_id, "instance": instance, "duplicate": not first}
+
+
+def _secrets(parts: Parts, source: Source) -> list[str]:
+    return [one.get_secret_value() for one in parts.settings.webhook_secrets.get(source, ())]
+
+
+async def _tell_of_another(
+    parts: Parts, source: Source, headers: Mapping[str, str], body: bytes
+) -> None:
+    """Asks a person, once until they have looked, where a provider speaks for another one.
+
+    Whoever has no secret at all is a stranger, and opens nothing.
+    """
+    for other in parts.settings.webhook_secrets:
+        with suppress(Problem):
+            verify(_secrets(parts, other), headers, body)
+            reason = f"a callback to {source} was signed with the secret of {other}"
+            async with parts.store.transaction() as tx:
+                await interventions.ask_once(tx, "-", FORGED, "forged", reason)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from app.security import sign
 from app.settings import Settings
-from app.store import inbox, records
+from app.store import inbox, interventions, records
 from tests.support.site import SECRETS, Site, site
 
 CAPTURED = {
@@ -52,11 +52,22 @@ async def kept(office: Site, id: str = "order-1") -> int:
         return sum([len(await inbox.named(tx, id, name)) for name in names])
 
 
+async def asked(office: Site) -> list[Any]:
+    async with office.store.reading() as tx:
+        return await interventions.of_instance(tx, "-")
+
+
 @pytest.mark.parametrize("owner", ["carrier", "signing"])
 async def test_a_provider_cannot_speak_for_another(office: Site, owner: str) -> None:
-    forged = await office.callback(CAPTURED, "payment", secret=SECRETS[owner])
-    assert forged.status_code == 401
+    for number in range(3):
+        forged = await office.callback(
+            CAPTURED, "payment", id=f"evt-{number}", secret=SECRETS[owner]
+        )
+        assert forged.status_code == 401
     assert await kept(office) == 0
+    (alert,) = await asked(office)
+    assert alert["kind"] == "forged"
+    assert f"to payment was signed with the secret of {owner}" in alert["reason"]
     assert (await office.callback(CAPTURED, "payment")).status_code == 200
 
 
@@ -91,6 +102,7 @@ async def test_two_providers_may_number_their_events_alike(office: Site) -> None
 async def test_a_signature_that_makes_no_sense_is_refused(office: Site, signature: str) -> None:
     answer = await office.callback(PICKED_UP, signature=signature)
     assert answer.status_code == 401
+    assert await asked(office) == [], "a stranger makes nobody come"
     assert answer.headers["content-type"] == "application/problem+json"
     assert await kept(office) == 0
 

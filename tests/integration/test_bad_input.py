@@ -11,7 +11,6 @@ import pytest
 
 from launcher.stack import Stack
 from tests.support.shop import Shop, order, some_id
-from tests.support.tokens import token
 
 ONE = {"sku": "SKU-1", "quantity": 1, "unit_price": 5}
 
@@ -110,27 +109,6 @@ def test_bad_requests(shop: Shop, method: str, path: str, status: int) -> None:
 def test_an_unknown_intervention(shop: Shop) -> None:
     answer = {"action": "retry", "note": "x"}
     assert_problem(shop.post("/interventions/nobody/charge/1", answer), 404)
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        *(
-            ("POST", f"/workflows/x/{action}")
-            for action in ("cancel", "suspend", "resume", "retry", "terminate")
-        ),
-        ("POST", "/deployments/x/rollback"),
-        ("GET", "/interventions"),
-        ("POST", "/interventions/x/charge/1"),
-        ("GET", "/approvals/x/audit"),
-    ],
-)
-def test_without_a_credential(shop: Shop, stack: Stack, method: str, path: str) -> None:
-    body = {"action": "retry", "note": "x"}
-    stranger = httpx.Client()
-    assert_problem(stranger.request(method, shop.url + path, json=body), 401)
-    other = {"Authorization": f"Bearer {token(stack, 'r-1', 'requester')}"}
-    assert_problem(stranger.request(method, shop.url + path, json=body, headers=other), 403)
 
 
 def test_an_idempotency_key_is_for_one_order(shop: Shop) -> None:

@@ -1,4 +1,4 @@
-"""Drives workflow code without a cluster, on the SDK's own executor and a clock that jumps.
+"""Drives workflow code without a cluster, on the simulation's turns and a clock that jumps.
 
 Every turn replays the whole history from its beginning, as a cold worker does; code that would
 take another path the second time fails here with the SDK's own NonDeterminismError.
@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import dapr.ext.workflow._durabletask.internal.helpers as ph
-import dapr.ext.workflow._durabletask.internal.protos as pb
-from dapr.ext.workflow._durabletask import worker as sdk
-
 from app.replay import registry
+from simulation import turns
+from workflows import VERSIONS, Version
 
 MAX_TURNS = 500
 Activity = Callable[[str, dict[str, Any]], Awaitable[Any]]
@@ -40,18 +37,17 @@ class Run:
     output: Any = None
     failure: str = ""
     generations: int = 1  # of an instance that continues as new
+    versions: Sequence[Version] = VERSIONS
 
     def __post_init__(self) -> None:
-        self._pending: list[Any] = [
-            ph.new_execution_started_event(self.kind, self.id, json.dumps(self.input))
-        ]
-        self._timers: list[tuple[datetime, int, int, Any]] = []
+        self._pending: list[Any] = [turns.started(self.kind, self.id, json.dumps(self.input))]
+        self._timers: list[tuple[datetime, int, int]] = []
         self._order = itertools.count()
-        self._registry = registry()
+        self._registry = registry(tuple(self.versions))
 
     def ring(self, name: str, data: Any = None) -> None:
         """Raises an event; without data, a doorbell."""
-        self._pending.append(ph.new_event_raised_event(name, json.dumps(data or {"ring": True})))
+        self._pending.append(turns.raised(name, data or {"ring": True}))
 
     async def advance(self, *, timers: bool = True, generations: int | None = None) -> Run:
         """Turns until the instance ends, or waits; with `timers`, the clock jumps to the next.
@@ -66,68 +62,69 @@ class Run:
             await self._turn()
         raise AssertionError(f"{self.id} did not settle within {MAX_TURNS} turns")
 
+    async def pass_time(self, **by: float) -> Run:
+        """Advances so far that nothing is left to do until then."""
+        until = self.clock + timedelta(**by)
+        await self.advance(timers=False)
+        while self.status == "RUNNING" and self._timers and min(self._timers)[0] <= until:
+            self._fire_next_timer()
+            await self.advance(timers=False)
+        self.clock = max(self.clock, until)
+        return self
+
     def _fire_next_timer(self) -> bool:
-        self._timers.sort(key=lambda timer: timer[:2])
-        # An indefinite wait is a timer at the end of time.
-        if not self._timers or self._timers[0][0].year == 9999:
+        if not self._timers:
             return False
-        at, _, number, action = self._timers.pop(0)
+        self._timers.sort()
+        at, _, number = self._timers.pop(0)
         self.clock = max(self.clock, at)
-        self._pending.append(
-            ph.new_timer_fired_event(number, action.createTimer.fireAt.ToDatetime())
-        )
+        self._pending.append(turns.fired(number, at))
         return True
 
     def _continue_as_new(self, done: Any) -> None:
         # A fresh history: what is carried over, and what has come in the meantime; no old timer.
         self.input = json.loads(done.result.value)
-        started = ph.new_execution_started_event(self.kind, self.id, done.result.value)
+        started = turns.started(self.kind, self.id, done.result.value)
         self._pending = [started, *done.carryoverEvents, *self._pending]
         self._timers, self.history = [], []
         self.generations += 1
 
     async def _turn(self) -> None:
-        started = ph.new_workflow_started_event(self.clock)
-        new = [started, *self._pending]
+        begun = turns.begun(self.clock)
+        new = [begun, *self._pending]
         self._pending = []
-        executor = sdk._OrchestrationExecutor(self._registry, logging.getLogger("executor"))
-        result = executor.execute(self.id, self.history, new)
+        result = turns.execute(self._registry, self.id, self.history, new)
         # The engine keeps what a turn said of its version in the event that began the turn.
-        started.workflowStarted.version.patches.extend(result.patches or ())
+        begun.workflowStarted.version.patches.extend(result.patches or ())
         self.history.extend(new)
         for action in result.actions:
             await self._carry_out(action)
 
     async def _carry_out(self, action: Any) -> None:
-        if action.HasField("scheduleTask"):
-            name, raw = action.scheduleTask.name, action.scheduleTask.input.value
-            self.history.append(ph.new_task_scheduled_event(action.id, name, raw))
-            message = json.loads(raw)
-            self.calls.append((name, message))
-            try:
-                answer = await self.activity(name, message)
-            except Exception as error:
-                self._pending.append(ph.new_task_failed_event(action.id, error))
-            else:
-                self._pending.append(ph.new_task_completed_event(action.id, json.dumps(answer)))
-        elif action.HasField("createTimer"):
-            timer = action.createTimer
-            at = timer.fireAt.ToDatetime()
-            origin = timer.WhichOneof("origin")
-            event = ph.new_timer_created_event(action.id, timer.fireAt)
-            if origin:
-                getattr(event.timerCreated, origin).CopyFrom(getattr(timer, origin))
-            self.history.append(event)
-            self._timers.append((at, next(self._order), action.id, action))
-        elif action.HasField("completeWorkflow"):
-            done = action.completeWorkflow
-            if done.workflowStatus == pb.ORCHESTRATION_STATUS_CONTINUED_AS_NEW:
-                self._continue_as_new(done)
-                return
-            self.status = pb.OrchestrationStatus.Name(done.workflowStatus).removeprefix(
-                "ORCHESTRATION_STATUS_"
-            )
-            self.output = json.loads(done.result.value) if done.result.value else None
-            self.failure = done.failureDetails.errorMessage
+        event = turns.written(action)
+        if event is None:
+            self._complete(action.completeWorkflow)
+            return
+        self.history.append(event)
+        if action.HasField("createTimer"):
+            at = turns.fires_at(action)
+            if at is not None:
+                self._timers.append((at, next(self._order), action.id))
+            return
+        name, message = action.scheduleTask.name, json.loads(action.scheduleTask.input.value)
+        self.calls.append((name, message))
+        try:
+            answer = await self.activity(name, message)
+        except Exception as error:
+            self._pending.append(turns.failed(action.id, error))
         else:
-            raise AssertionError(f"unexpected action {action}")
+            self._pending.append(turns.completed(action.id, answer))
+
+    def _complete(self, done: Any) -> None:
+        status = turns.status_of(done)
+        if status == "CONTINUED_AS_NEW":
+            self._continue_as_new(done)
+            return
+        self.status = status
+        self.output = json.loads(done.result.value) if done.result.value else None
+        self.failure = done.failureDetails.errorMessage

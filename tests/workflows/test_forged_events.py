@@ -1,0 +1,77 @@
+"""Doorbells that carry something: nothing of it is believed, and somebody is told once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.store import interventions
+from tests.support.sagas import task
+from tests.support.shop import order
+from tests.support.world import World, world
+
+ID = "order-1"
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[World]:
+    async with world(tmp_path) as made:
+        yield made
+
+
+async def forged(shop: World) -> list[str]:
+    async with shop.store.reading() as tx:
+        rows = await interventions.of_instance(tx, ID)
+    return [row["id"] for row in rows if row["kind"] == "forged"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("cancel", {"by": "op-1"}),
+        ("cancel", "now"),
+        ("warehouse", {"type": "warehouse.not_found", "data": {}}),
+        ("warehouse", {"event_id": "e-1", "type": "warehouse.picked", "data": {}}),
+        ("warehouse", ["warehouse.picked"]),
+    ],
+)
+async def test_a_forged_event_moves_nothing(shop: World, name: str, data: Any) -> None:
+    await shop.accept("order_fulfilment", ID, order(ID))
+    run = await shop.run("order_fulfilment", ID, order(ID)).advance(timers=False)
+    done = list(shop.effects)
+    for _ in range(3):
+        run.ring(name, data)
+        await run.advance(timers=False)
+    assert (await shop.record(ID))["waiting_for"] == "warehouse"
+    assert (run.status, shop.effects) == ("RUNNING", done)
+    assert await forged(shop) == [f"{ID}/raised-{name}/1"]
+
+
+@pytest.mark.parametrize("action", ["retry", "settled"])
+async def test_a_forged_answer_settles_nothing(shop: World, action: str) -> None:
+    shop.replies[f"{ID}/create_record"] = ["parked"]
+    await shop.accept("task_processing", ID, {**task(ID), "effort": 1})
+    run = await shop.run("task_processing", ID, {**task(ID), "effort": 1}).advance()
+    done, asked = list(shop.effects), (await shop.record(ID))["waiting_for"]
+    run.ring("intervention", {"action": action, "id": asked})
+    await run.advance()
+    record = await shop.record(ID)
+    assert (record["status"], record["waiting_for"]) == ("PARKED", asked)
+    assert (run.status, shop.effects) == ("RUNNING", done)
+    assert await forged(shop) == [f"{ID}/raised-intervention/1"]
+
+
+async def test_our_own_doorbells_alarm_nobody(shop: World) -> None:
+    shop.replies[f"{ID}/notify"] = ["rejected"]
+    await shop.accept("order_fulfilment", ID, order(ID))
+    run = await shop.run("order_fulfilment", ID, order(ID)).advance(timers=False)
+    for name in ("cancel", "warehouse", "carrier"):
+        run.ring(name)
+    await run.advance()
+    run.ring("intervention")
+    await run.advance()
+    assert (await shop.record(ID))["status"] == "PARKED"
+    assert await forged(shop) == []
