@@ -57,8 +57,10 @@ def bearer(subject: str, *roles: str, **changes: Any) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def site(database_url: str, client: Any = None, **given: Any) -> AsyncIterator[Site]:
-    """A site; `client` stands for the engine's, and `given` are settings."""
+async def site(
+    database_url: str, client: Any = None, *, engine: Any = None, **given: Any
+) -> AsyncIterator[Site]:
+    """A site; `client` stands for the engine's, or `engine` for it, and `given` are settings."""
     defaults = {
         "database_url": database_url,
         "downstream_url": "http://127.0.0.1:9",
@@ -70,7 +72,8 @@ async def site(database_url: str, client: Any = None, **given: Any) -> AsyncIter
     settings = Settings.model_validate({**defaults, **given})
     env = make_env(settings)
     await migrate(env.store)
-    engine, watcher = Engine(client or object()), Watcher(SidecarSettings(), settings.wedge_after)
+    engine = engine or Engine(client or object())
+    watcher = Watcher(SidecarSettings(), settings.wedge_after)
     app = create_app(settings)
     app.state.parts = Parts(settings, env.store, Relay(env, engine, 60), engine, watcher)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)

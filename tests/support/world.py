@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from activities import ACTIVITIES
 from activities.effect import Env
 from activities.providers import Providers
 from app.controls import SignedControl
-from app.store import Store, inbox, records
+from app.store import Store, clock, inbox, records
 from app.store.migrate import migrate
 from tests.support.engine import Run
 
@@ -34,17 +34,21 @@ def signed_control(
     return signed.model_dump(mode="json", exclude_none=True)
 
 
-Reply = str | Exception | Callable[["World"], Any]
+Reply = str | Exception | dict[str, Any] | Callable[["World"], Any]
 
 
 @dataclass
 class World:
-    """`replies` says, by key, what the provider answers next; without a reply it is applied."""
+    """`replies` says, by key, what the provider answers next; without a reply it is applied.
+
+    `polls` says the same of what is asked by reference.
+    """
 
     env: Env
     replies: dict[str, list[Reply]] = field(default_factory=dict)
     polls: dict[str, list[Any]] = field(default_factory=dict)
     effects: list[str] = field(default_factory=list)
+    answered: set[str] = field(default_factory=set)
 
     @property
     def store(self) -> Store:
@@ -58,7 +62,10 @@ class World:
         """Every provider: answers what it was told to, by key."""
         if request.method == "GET":
             key = request.url.params["reference"]
-            queue: list[Any] = self.polls.get(key, [{"result": "applied"}])
+            if key not in self.polls and key not in self.answered:
+                return httpx.Response(404)
+            # What is pending has settled when it is asked for, unless `polls` says otherwise.
+            queue: list[Any] = self.polls.get(key, ["applied"])
         else:
             key = request.headers["Idempotency-Key"]
             self.effects.append(key)
@@ -71,6 +78,7 @@ class World:
         if isinstance(reply, dict) and "silent_for" in reply:
             at = records.now() - timedelta(seconds=reply["silent_for"])
             reply = {"result": "pending", "detail": {"heartbeat_at": at.isoformat()}}
+        self.answered.add(key)
         if isinstance(reply, str):
             reply = {"result": reply, "reason": None if reply == "applied" else f"said {reply}"}
         return httpx.Response(200, json=reply)
@@ -81,7 +89,13 @@ class World:
                 tx, id=id, kind=kind, idempotency_key=None, request_hash="", input=input
             )
 
-    async def keep(self, id: str, type: str, event_id: str | None = None) -> None:
+    async def keep(
+        self,
+        id: str,
+        type: str,
+        event_id: str | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> None:
         async with self.store.transaction() as tx:
             await inbox.keep(
                 tx,
@@ -89,15 +103,26 @@ class World:
                 event_id=event_id or f"evt-{type}",
                 name=type.split(".")[0],
                 type=type,
-                data={},
+                data=data or {},
             )
 
     async def record(self, id: str) -> Any:
         async with self.store.reading() as tx:
             return await records.get(tx, id)
 
-    def run(self, kind: str, id: str, input: dict[str, Any]) -> Run:
-        return Run(kind=kind, id=id, input=input, activity=self.activity)
+    def run(self, kind: str, id: str, input: dict[str, Any], **more: Any) -> Run:
+        """A run with whose clock the application's goes."""
+
+        async def activity(name: str, message: dict[str, Any]) -> Any:
+            ahead = run.clock.replace(tzinfo=UTC) - datetime.now(UTC)
+            token = clock.skew.set(max(ahead, timedelta(0)))
+            try:
+                return await self.activity(name, message)
+            finally:
+                clock.skew.reset(token)
+
+        run = Run(kind=kind, id=id, input=input, activity=activity, **more)
+        return run
 
 
 @asynccontextmanager
