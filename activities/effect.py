@@ -18,7 +18,7 @@ make its effect happen at most once all the same:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -213,7 +213,9 @@ async def look_up(env: Env, operation: str, reference: str) -> Answer | None:
     return None if response.status_code == 404 else _answer(response)
 
 
-async def listing(env: Env, operation: str, since: datetime) -> AsyncIterator[list[dict[str, Any]]]:
+async def listing(
+    env: Env, operation: str, since: datetime
+) -> AsyncGenerator[list[dict[str, Any]], None]:
     """What the provider did for us since then, oldest first, a page at a time.
 
     Raises:

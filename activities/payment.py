@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime
 
 from pydantic import AwareDatetime, BaseModel, ValidationError
@@ -36,15 +37,16 @@ class Taken(BaseModel):
     at: AwareDatetime
 
 
-async def charges(env: Env, since: datetime) -> AsyncIterator[list[Taken]]:
+async def charges(env: Env, since: datetime) -> AsyncGenerator[list[Taken], None]:
     """Every charge that the provider knows of, oldest first; it is asked, not believed to be ours.
 
     Raises:
         Fault: it did not say.
     """
-    async for page in listing(env, "payment.charge", since):
-        try:
-            taken = [Taken.model_validate(item) for item in page]
-        except ValidationError as error:
-            raise Fault("payment.charge: a listing that makes no sense") from error
-        yield taken
+    async with aclosing(listing(env, "payment.charge", since)) as pages:
+        async for page in pages:
+            try:
+                taken = [Taken.model_validate(item) for item in page]
+            except ValidationError as error:
+                raise Fault("payment.charge: a listing that makes no sense") from error
+            yield taken

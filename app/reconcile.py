@@ -31,6 +31,7 @@ Noting = Callable[[AsyncConnection], Awaitable[None]]
 RECONCILED = Counter("steadfast_reconciled", "Instances by what the reconciler did", ["what"])
 
 BATCH = 200
+AGAIN = 2  # starts that fail while the engine answers: the first may have begun before it did
 SELDOM = 5  # sweeps of the ladder to one of those that are in no hurry
 STARTS = "engine/starts"  # the key of what is asked when many cannot be started
 
@@ -113,6 +114,7 @@ class Reconciler:
         self._purged_to: ladder.Place | None = None
         self._held_to: ladder.Place | None = None
         self._renamed_to = ""
+        self._refused: dict[str, int] = {}  # failed starts, when the engine answered for the first
 
     def loops(self, holder: str) -> list[Coroutine[Any, Any, None]]:
         """Each sweeps again and again until cancelled, on its own: none of them ends another."""
@@ -192,9 +194,14 @@ class Reconciler:
         why = f"{len(rows)} or more were not started within {patience:.0f} s"
         await tell(self._env, STARTS, "start_failed", why if len(rows) >= CROWD else None)
         if len(rows) >= CROWD or not rows or not await self._engine.answers():
+            self._refused.clear()
             return
+        refused = {row["id"]: row["start_failures"] for row in rows}
+        self._refused = {id: self._refused.get(id, tries) for id, tries in refused.items()}
         async with self._env.store.transaction() as tx:
             for row in rows:
+                if row["start_failures"] < self._refused[row["id"]] + AGAIN:
+                    continue
                 why = f"the engine does not start it; it was asked {row['start_failures']} times"
                 await interventions.ask_once(
                     tx, row["id"], f"{row['id']}/start", "start_failed", why

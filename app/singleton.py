@@ -59,5 +59,8 @@ async def _once(
 
 
 async def _acquire(store: Store, name: str, holder: str) -> bool:
+    async with store.reading() as tx:
+        if await leases.is_another_s(tx, name, holder):
+            return False
     async with store.transaction() as tx:
         return await leases.acquire(tx, name, holder, LEASE)

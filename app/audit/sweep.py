@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -46,11 +47,17 @@ class Audit:
     async def sweep(self) -> Counter[str]:
         """Reads on, looks again, gives back, asks; counts what became of the charges."""
         report: Counter[str] = Counter()
-        await self._hear_and_ask(report)
+        async with self._env.store.reading() as tx:
+            pending = await findings.pending(tx, records.now())
+        if pending & {"found", "asked"}:
+            await self._hear_and_ask(report)
         await self._read_on(report)
-        await self._look_again(report)
-        await self._refunds.sweep(report)
-        await self._hear_and_ask(report)
+        if pending & {"waiting", "asked"}:  # retry lets what was asked wait again
+            await self._look_again(report)
+        if pending & {"owed", "refunding"} or report["refund"]:
+            await self._refunds.sweep(report)
+        if report["ask"]:
+            await self._hear_and_ask(report)
         for what, count in report.items():
             AUDITED.labels(what).inc(count)
         report = +report
@@ -65,13 +72,14 @@ class Audit:
         begin = last["at"] if last else records.now() - HORIZON
         seen = (last["at"], last["after"]) if last else None
         try:
-            async for page in charges(self._env, begin):
-                ripe = [one for one in page if one.at <= ripe_before]
-                fresh = [one for one in ripe if (one.at, subject(one)[0]) != seen]
-                if fresh:
-                    await self._note(fresh, report)
-                if len(ripe) < len(page):
-                    return
+            async with aclosing(charges(self._env, begin)) as pages:
+                async for page in pages:
+                    ripe = [one for one in page if one.at <= ripe_before]
+                    fresh = [one for one in ripe if (one.at, subject(one)[0]) != seen]
+                    if fresh:
+                        await self._note(fresh, report)
+                    if len(ripe) < len(page):
+                        return
         except (Fault, TimeoutError) as fault:
             log.info("audit: %s", fault)
 
@@ -93,9 +101,9 @@ class Audit:
         while True:
             async with self._env.store.transaction() as tx:
                 rows = await findings.due(tx, ("waiting",), at, BATCH)
-                if not rows:
-                    return
                 await self._reconsider(tx, rows, at, report)
+            if len(rows) < BATCH:
+                return
 
     async def _reconsider(
         self, tx: AsyncConnection, rows: Sequence[Any], at: datetime, report: Counter[str]

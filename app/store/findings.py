@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, delete, func, select, update
+from sqlalchemy import RowMapping, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -37,6 +37,16 @@ async def get(tx: AsyncConnection, key: str, *, lock: bool = False) -> RowMappin
     if lock:
         query = query.with_for_update()
     return (await tx.execute(query)).mappings().one_or_none()
+
+
+async def pending(tx: AsyncConnection, at: datetime) -> set[str]:
+    """The states of what is to be looked at by then, and of what a person is or has to be asked."""
+    asked = findings.c.state.in_(("found", "asked"))
+    looked_at = and_(
+        findings.c.state.in_(("waiting", "owed", "refunding")), findings.c.look_at <= at
+    )
+    query = select(findings.c.state).where(or_(asked, looked_at)).distinct()
+    return set((await tx.execute(query)).scalars())
 
 
 async def due(

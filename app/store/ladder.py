@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, and_, case, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.load import WINDOW, Load
+from app.load import CROWD, WINDOW, Load
 from app.store import records
 from app.store.schema import attempts, interventions
 from app.store.schema import records as table
@@ -20,25 +20,31 @@ AWAKE = and_(table.c.state == "scheduled", table.c.suspended.is_(False))
 
 
 async def load(tx: AsyncConnection) -> Load:
-    """How many instances are due by now, and how much moved within the last minute."""
+    """How many instances are due by now, and how much moved within the last minute.
+
+    What moved matters to a crowd only, and is not counted where there is none.
+    """
     at = records.now()
-    window = timedelta(seconds=WINDOW)
     # A step that waits to be reconciled is in no queue.
     held = table.c.waiting_for.is_not_distinct_from("reconcile")
     due = and_(AWAKE, table.c.expected_at < at, ~held)
+    queued = await _count(tx, due)
+    if queued < CROWD:
+        return Load(queued, moves=0, woken=0)
+    woken = await _count(tx, and_(due, table.c.woken_at.is_not(None)))
+    return Load(queued, await _moves(tx, at), woken)
+
+
+async def _moves(tx: AsyncConnection, at: datetime) -> int:
+    window = timedelta(seconds=WINDOW)
     near = table.c.expected_at.between(at - window, at + window)
     moved = and_(AWAKE, near, table.c.progress_at > at - window)
-    ended = and_(table.c.purged.is_(False), table.c.ended_at > at - window)
-    tried = attempts.c.begun_at > at - window
-    # Both are fewer than what really moved: the first counts an instance once, the others do not
+    ended = await _count(tx, and_(table.c.purged.is_(False), table.c.ended_at > at - window))
+    # Both are fewer than what really moved: the first counts an instance once, the other does not
     # see what has no effect.
-    instances = await _count(tx, moved) + await _count(tx, ended)
-    effects = await _count(tx, tried) + await _count(tx, ended)
-    return Load(
-        queued=await _count(tx, due),
-        moves=max(instances, effects),
-        woken=await _count(tx, and_(due, table.c.woken_at.is_not(None))),
-    )
+    instances = await _count(tx, moved)
+    effects = await _count(tx, attempts.c.begun_at > at - window)
+    return ended + max(instances, effects)
 
 
 async def _count(tx: AsyncConnection, condition: ColumnElement[bool]) -> int:

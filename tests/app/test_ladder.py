@@ -313,6 +313,13 @@ async def test_a_start_that_never_succeeds_is_tried_less_often_and_asked_about_o
     assert world.engine.calls["schedule task"] < 25
     for _ in range(3):
         await world.reconciler.sweep()
+    assert await world.asked("task") == [], "the engine may have been away until now"
+    for _ in range(130):
+        world.pass_time(1)
+        await world.relay.sweep()
+        await world.relay.carried()
+    for _ in range(3):
+        await world.reconciler.sweep()
     (asked,) = await world.asked("task")
     assert (asked["kind"], asked["action"]) == ("start_failed", None)
     world.engine.unreadable = set()
