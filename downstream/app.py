@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,6 +17,16 @@ from downstream.gate import Gate
 from downstream.inquiries import Inquiries
 from downstream.script import Script
 from downstream.store import Store
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one witness consists of; all of its state is in them."""
+
+    store: Store
+    courier: Courier
+    script: Script
+    gate: Gate
 
 
 def create_app(
@@ -39,8 +50,12 @@ def create_app(
     signers = Signers(webhook_secret, webhook_secrets)
     store = Store(data / "journal.jsonl")
     courier = Courier(store, signers, webhook_url, transport)
-    script = Script()
-    gate = Gate()
+    return assemble(providers, Parts(store, courier, Script(), Gate()))
+
+
+def assemble(providers: Providers, parts: Parts) -> FastAPI:
+    """The application of these parts."""
+    store, courier, script, gate = parts.store, parts.courier, parts.script, parts.gate
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

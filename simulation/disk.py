@@ -1,31 +1,25 @@
-"""The database of a simulation: real sqlite, through a driver that needs no thread.
+"""The database of a simulation: real sqlite, the lock of its one writer, and who holds it.
 
-SQLAlchemy is handed connections of aiosqlite's shape whose every call is carried out at once, in
-the loop. Before each statement and around each commit the process may die or stop; then its
-transactions roll back, as the operating system would see to it.
+When a process dies its transactions roll back, as the operating system would see to it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import shutil
 import sqlite3
 import tempfile
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import NullPool
-
-from app.store import BUSY_TIMEOUT, Store, open_engine
-from simulation.idlers import HOUSEKEEPING, Sweeps
-from simulation.loop import Loop, Process, current, idling
+from app.store import BUSY_TIMEOUT, Store
+from simulation.driver import Connection, anything, engine, here
+from simulation.idlers import HOUSEKEEPING, failed
+from simulation.loop import Loop, Process, current
 
 SHM = Path("/dev/shm")
 Reach = Callable[[str, str], Awaitable[None]]
@@ -63,7 +57,7 @@ class Disk:
     def check(self) -> None:
         """Raises: OperationalError, the store is away."""
         if self.away or self.closed:
-            _failed()
+            failed()
             raise sqlite3.OperationalError("unable to open database file")
 
     async def reach(self, point: str, statement: str = "") -> None:
@@ -90,7 +84,7 @@ class Disk:
             try:
                 await turn
             except sqlite3.OperationalError:
-                _failed()
+                failed()
                 raise
             finally:
                 timer.cancel()
@@ -123,7 +117,7 @@ class Disk:
     def abandon(self, process: Process) -> None:
         """Rolls back what a dead process left open."""
         for connection in [each for each in self._open if each.process is process]:
-            connection.drop()
+            connection.close()
         self.next()
 
     def lose(self) -> None:
@@ -167,11 +161,11 @@ class Disk:
 
     def finds(self, statement: str, parameters: Sequence[Any]) -> bool:
         """Whether it is answered by anything but nothing, or the number 0."""
-        return _anything(self._peek.execute(statement, parameters))
+        return anything(self._peek.execute(statement, parameters))
 
     def written_at(self, table: str) -> float:
         """When a table was last written to."""
-        return self._written.get(table, 0.0)
+        return self._written.get(table, -1.0)
 
     def query(self, statement: str) -> list[Any]:
         """Looks from outside at what is committed."""
@@ -181,171 +175,9 @@ class Disk:
         """Ends everything; what is tried afterwards fails."""
         self.closed = True
         for connection in list(self._open):
-            connection.drop()
+            connection.close()
         for raw in (*self._spare, self._peek):
             raw.close()
-
-
-class Connection:
-    """A connection, with what SQLAlchemy's aiosqlite dialect asks of one."""
-
-    def __init__(self, disk: Disk, raw: sqlite3.Connection, process: Process | None) -> None:
-        self.raw = raw
-        self.disk = disk
-        self.process = process
-        self.lost = False
-        self.wrote: set[str] = set()
-        self._conn = self._connection = raw
-        self._tx = self
-
-    def put_nowait(self, work: Any) -> None:
-        """The dialect sets the isolation level by way of the driver's queue."""
-        done, function = work
-        done.set_result(function())
-
-    @property
-    def isolation_level(self) -> str | None:
-        """As sqlite3 has it."""
-        return self.raw.isolation_level
-
-    async def create_function(self, *args: Any, **options: Any) -> None:
-        """The dialect's own; it is there already."""
-
-    def cursor(self) -> Cursor:
-        """A cursor, at once."""
-        return Cursor(self)
-
-    async def execute(self, statement: str, parameters: Any = ()) -> None:
-        """A statement whose result nobody wants."""
-        await Cursor(self).execute(statement, parameters)
-
-    async def commit(self) -> None:
-        """Keeps what was written."""
-        if self.lost:
-            raise sqlite3.OperationalError("disk I/O error")
-        if not self.raw.in_transaction:
-            return
-        await self.disk.reach("commit")
-        await self.disk.pause(0.002)
-        self.disk.check()
-        self.raw.commit()
-        self.disk.commits += 1
-        if self.wrote:
-            self.disk.kept(self.wrote)
-            self.wrote = set()
-        self.disk.release(self)
-        await self.disk.reach("committed")
-
-    async def rollback(self) -> None:
-        """Forgets what was written."""
-        self.lost, self.wrote = False, set()
-        if self.raw.in_transaction:
-            self.raw.rollback()
-        self.disk.release(self)
-
-    async def close(self) -> None:
-        """Gives the connection back."""
-        self.drop()
-
-    def stop(self) -> None:
-        """The same, by force."""
-        self.drop()
-
-    def drop(self) -> None:
-        """Gives it back as it is."""
-        if self.raw.in_transaction:
-            self.raw.rollback()
-        self.disk.give_back(self)
-
-
-class Cursor:
-    """A cursor, with what SQLAlchemy's aiosqlite dialect asks of one."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._raw = connection.raw.cursor()
-        self._statement = ""
-
-    async def __aenter__(self) -> Cursor:
-        return self
-
-    @property
-    def description(self) -> Any:
-        """As sqlite3 has it."""
-        return self._raw.description
-
-    @property
-    def rowcount(self) -> int:
-        """As sqlite3 has it."""
-        return self._raw.rowcount
-
-    @property
-    def lastrowid(self) -> int | None:
-        """As sqlite3 has it."""
-        return self._raw.lastrowid
-
-    async def execute(self, statement: str, parameters: Any = ()) -> None:
-        """Carries out a statement, after whatever may happen before it."""
-        connection, disk = self._connection, self._connection.disk
-        if connection.lost:
-            raise sqlite3.OperationalError("disk I/O error")
-        if statement.startswith("PRAGMA"):
-            self._raw.execute(statement)
-            return
-        if statement == "BEGIN IMMEDIATE":
-            await disk.reach("begin")
-            await disk.begin(connection)
-            return
-        await disk.reach("statement", statement)
-        if sweeps := _sweeps():
-            sweeps.asked(statement, parameters)
-        self._statement = statement
-        self._raw.execute(statement, parameters)
-        self._written()
-
-    async def executemany(self, statement: str, parameters: Any) -> None:
-        """The same for many rows."""
-        await self._connection.disk.reach("statement", statement)
-        self._statement = statement
-        self._raw.executemany(statement, parameters)
-        self._written()
-
-    async def fetchall(self) -> list[Any]:
-        """What was found."""
-        rows = self._raw.fetchall()
-        if self._statement and (sweeps := _sweeps()) and _anything(rows):
-            sweeps.answered(self._statement)
-        return rows
-
-    def _written(self) -> None:
-        table = _written(self._statement)
-        if table and self._raw.rowcount:
-            self._connection.wrote |= {table} - HOUSEKEEPING
-            self._connection.disk.wrote(table)
-
-    async def close(self) -> None:
-        """Needed no longer."""
-        self._raw.close()
-
-
-def _sweeps() -> Sweeps | None:
-    idler = idling.get()
-    return idler if isinstance(idler, Sweeps) else None
-
-
-def _anything(rows: Iterable[Any]) -> bool:
-    return any(any(row) for row in rows)
-
-
-def _failed() -> None:
-    if sweeps := _sweeps():
-        sweeps.failed()
-
-
-@cache
-def _written(statement: str) -> str | None:
-    found = re.match(r'\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+"?(\w+)', statement)
-    return found.group(1) if found else None
 
 
 def _locked(turn: asyncio.Future[None]) -> None:
@@ -354,25 +186,14 @@ def _locked(turn: asyncio.Future[None]) -> None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
-
-
-_disk: ContextVar[Disk] = ContextVar("_disk")
-
-
-async def _creator(**_: Any) -> Connection:
-    return _disk.get().connect()
-
-
-@cache
-def engine() -> AsyncEngine:
-    """One for all replicas of all simulations: compiled statements are kept in it."""
-    return open_engine("sqlite+aiosqlite:///sim", async_creator=_creator, poolclass=NullPool)
+    raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
+    raw.execute("PRAGMA foreign_keys=ON")
+    return raw
 
 
 def use(disk: Disk) -> None:
     """Makes it the database of whoever runs in this context."""
-    _disk.set(disk)
+    here.set(disk)
 
 
 def store() -> Store:

@@ -13,20 +13,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Protocol
 
 from app.store import clock
-from simulation.loop import Loop
+from simulation.loop import Loop, idling
 
 AWAKE = (
     120.0  # seconds without anything until unclear sweeps become rarer: the ladder needs a minute
 )
 STRETCH = 6.0  # the pause after an unclear sweep, as a multiple of how long nothing has happened
 UNCLEAR = 86_400.0  # seconds from an unclear sweep to the next, at most
-LONGEST = 7 * UNCLEAR  # seconds from any look to the next, at most
+LONGEST = 30 * UNCLEAR  # seconds from any look to the next, at most
 SLACK = 0.2  # seconds beyond a date: a comparison was made shortly before we heard of it
 # What is written now and then although nothing happens.
 HOUSEKEEPING = frozenset({"leases", "cursors", "processes"})
@@ -53,7 +53,7 @@ class Store(Protocol):
 DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{6})?$")
 COMPARED = re.compile(r'(\w+?)(?:_\d+)?\."?(\w+)"? (?:<=? \?|BETWEEN \? AND \?)')
 SHRINKING = re.compile(r"(?:>=?|BETWEEN) \?")  # what is older than that is found no more
-PAGED = re.compile(r">=? \(?\?")  # the next sweep may begin elsewhere
+BEHIND = re.compile(r">=? \(?\?")  # a page, and the next sweep may begin elsewhere
 TABLE = re.compile(r'\s*(?:SELECT\b.*?\bFROM|UPDATE|DELETE FROM|INSERT INTO)\s+"?(\w+)', re.S)
 
 
@@ -67,16 +67,26 @@ class Found:
     comparisons: set[Comparison] = field(default_factory=set)
     questions: list[Question] = field(default_factory=list)
     changes: set[str] = field(default_factory=set)  # tables in which it would change something
+    before: Found | None = None  # the last clear one, where this is not
 
 
 class Sweeps:
     """The sweeps of one task, as its statements show them.
 
-    What happens elsewhere than in the store is seen `after` so many seconds; 0: it does not matter.
+    `seen` says when what happened elsewhere than in the store can be seen; 0: it does not matter.
+    A sweep that `carries` leaves tasks behind that it does not wait for, and sweeps on meanwhile.
     """
 
-    def __init__(self, loop: Loop, found: Found, store: Store, after: float = 0.0) -> None:
-        self._loop, self._found, self._store, self._after = loop, found, store, after
+    def __init__(
+        self,
+        loop: Loop,
+        found: Found,
+        store: Store,
+        seen: Callable[[], float] = lambda: 0.0,
+        carries: bool = False,
+    ) -> None:
+        self._loop, self._found, self._store, self._seen = loop, found, store, seen
+        self._carries = carries
         self._running = 0
         self._failed = False
         self._now = Found()
@@ -103,7 +113,9 @@ class Sweeps:
                 self._now.comparisons.add((name, column, round(ages[place], 1)))
         if not statement.startswith("SELECT"):
             self._now.changes.add(table)
-        elif ages.keys() - {place for *_, place in places} - shrinking or _paged(statement):
+        elif ages.keys() - {place for *_, place in places} - shrinking or _paged(
+            statement, parameters
+        ):
             self._now.clear = False
         else:
             self._now.questions.append((statement, tuple(parameters), tuple(ages.items())))
@@ -119,15 +131,17 @@ class Sweeps:
 
     def over(self) -> bool:
         """Its task pauses; says whether nothing that it began is under way."""
-        if self._running > 1:
+        if self._running > 1 and not self._carries:
             return False
         last, failed = self._now, self._failed
         self._now, self._failed = Found(), False
-        if self._found.clear and last.began >= 0 and not (last.clear or failed):
-            self._found.clear = False
+        found = self._found
+        if found.clear and last.began >= 0 and not (last.clear or failed):
+            found.before, found.clear = replace(found), False
             self._loop.active()  # whoever is found late is looked at more than once
         if last.began > self._loop.active_at and not failed:
-            vars(self._found).update(vars(last))
+            last.before = None if last.clear else found.before
+            vars(found).update(vars(last))
         return True
 
     def until(self, usual: float) -> float:
@@ -135,14 +149,16 @@ class Sweeps:
         found, now = self._found, self._loop.time()
         if found.began > self._loop.active_at and (due := self._due()) > now:
             return max(usual, due)
-        if usual > now or not self._would_find_nothing():
+        clear = found if found.clear else found.before
+        if usual > now or clear is None or not self._would_find_nothing(clear):
             return usual
-        found.began = now
+        vars(found).update(vars(clear), began=now)
         return max(usual, self._due())
 
-    def _would_find_nothing(self) -> bool:
-        found, active_at, now = self._found, self._loop.active_at, self._loop.time()
-        if not found.clear or now <= active_at or now >= self._due_elsewhere():
+    def _would_find_nothing(self, found: Found) -> bool:
+        """Whether the questions of a sweep that found nothing are still answered by nothing."""
+        now = self._loop.time()
+        if now <= self._loop.active_at or now >= self._due_elsewhere():
             return False
         if any(self._store.written_at(table) >= found.swept for table in found.changes):
             return False
@@ -166,9 +182,8 @@ class Sweeps:
 
     def _due_elsewhere(self) -> float:
         """When it has to be swept for what the store does not know."""
-        seen, swept = self._loop.active_at + self._after, self._found.swept
-        waiting = self._after > 0 and swept < seen
-        return min(seen, swept + LONGEST) if waiting else swept + LONGEST
+        seen, swept = self._seen(), self._found.swept
+        return min(seen, swept + LONGEST) if swept < seen else swept + LONGEST
 
     def _due_by(self, comparison: Comparison) -> float:
         table, column, age = comparison
@@ -208,6 +223,13 @@ class Looks:
         return usual if changed else max(usual, self._seen_at + LONGEST)
 
 
+def failed() -> None:
+    """Whatever sweep this is, it cannot have come to its end."""
+    idler = idling.get()
+    if isinstance(idler, Sweeps):
+        idler.failed()
+
+
 @cache
 def _comparisons(statement: str) -> tuple[str, list[tuple[str, str, int]], set[int]]:
     """The table, the columns that some parameter is an upper bound of, and the lower bounds."""
@@ -222,9 +244,16 @@ def _comparisons(statement: str) -> tuple[str, list[tuple[str, str, int]], set[i
     return table[1] if table else "", places, shrinking
 
 
+def _paged(statement: str, parameters: Sequence[Any]) -> bool:
+    """Whether rows up to a place are left out: a date or a name, but not the empty one."""
+    return any(isinstance(parameters[n], str) and parameters[n] for n in _behind(statement))
+
+
 @cache
-def _paged(statement: str) -> bool:
-    return PAGED.search(statement) is not None and not statement.startswith("SELECT count(")
+def _behind(statement: str) -> list[int]:
+    if statement.startswith("SELECT count("):
+        return []
+    return [statement.count("?", 0, found.end()) - 1 for found in BEHIND.finditer(statement)]
 
 
 def _is_date(parameter: Any) -> bool:

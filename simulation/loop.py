@@ -133,6 +133,7 @@ class Loop(base_events.BaseEventLoop):
         self._turns = 0
         self._killed = False
         self._naps: list[Nap] = []  # those that are longer than usual
+        self._watching: list[asyncio.Future[None]] = []
         self.set_task_factory(_make_task)
 
     def time(self) -> float:
@@ -142,6 +143,9 @@ class Loop(base_events.BaseEventLoop):
     def active(self) -> None:
         """Something has happened: idlers look as often as ever again."""
         self.active_at = self._now
+        for watching in self._watching:
+            _set(watching)
+        self._watching.clear()
         naps, self._naps = self._naps, []
         for nap in naps:
             if not nap.cancelled():
@@ -201,6 +205,13 @@ class Loop(base_events.BaseEventLoop):
         done = self.create_future()
         self.at(self._now + seconds, _set, done)
         await done
+
+    async def activity(self, latest: float) -> None:
+        """Waits until something happens, or until a time."""
+        happened = self.create_future()
+        self._watching.append(happened)
+        self.at(latest, _set, happened)
+        await happened
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Any, *args: Any

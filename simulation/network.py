@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from simulation.idlers import failed
 from simulation.loop import Loop, Process, current, spawn
 from simulation.schedule import Message
 
@@ -126,6 +127,7 @@ class Server:
         arrived: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self.process = process
+        self.changed_at = 0.0  # when anything else than a look at it was over
         self._loop = loop
         self._app = app
         self._context = context
@@ -206,6 +208,8 @@ class Server:
         except Exception:
             # The framework has answered 500 already, and raises for the server's own log.
             reply.whole = reply.status > 0
+        if method != "GET":
+            self.changed_at = self._loop.time()
         if not answered.done():
             answered.set_result(reply)
 
@@ -225,6 +229,14 @@ def _scope(method: str, url: httpx.URL, headers: Any) -> dict[str, Any]:
         "server": (url.host, url.port),
         "client": ("127.0.0.1", 1),
     }
+
+
+def _as_httpx(error: Exception, request: httpx.Request) -> httpx.TransportError:
+    if isinstance(error, TimeoutError):
+        return httpx.ReadTimeout("no answer", request=request)
+    if isinstance(error, Refused):
+        return httpx.ConnectError("connection refused", request=request)
+    return httpx.RemoteProtocolError("connection closed", request=request)
 
 
 class Transport(httpx.AsyncBaseTransport):
@@ -260,12 +272,11 @@ class Transport(httpx.AsyncBaseTransport):
                 reply = await self._network.ask(
                     self._link, what, lambda: self._exchange(request, body)
                 )
-        except TimeoutError as error:
-            raise httpx.ReadTimeout("no answer", request=request) from error
-        except Refused as error:
-            raise httpx.ConnectError("connection refused", request=request) from error
-        except Lost as error:
-            raise httpx.RemoteProtocolError("connection closed", request=request) from error
+        except (TimeoutError, Refused, Lost) as error:
+            failed()
+            raise _as_httpx(error, request) from error
+        if reply.status >= 500:
+            failed()
         if self._around is not None:
             await self._around("response", what)
         return httpx.Response(reply.status, headers=reply.headers, content=reply.body)

@@ -65,7 +65,7 @@ class Outsiders:
             if answered.status and answered.status < 500 and answered.status not in (408, 429):
                 break
             await self._loop.delay(AGAIN)
-        self.busy -= 1
+        self._done()
 
     async def once(self, call: Call) -> tuple[int, Any]:
         """One call; status 0 is no answer."""
@@ -100,10 +100,11 @@ class Outsiders:
         self._looking = False
         self.busy += 1
         task = self._loop.create_task(self._settle(), context=self._loop.neutral.copy())
-        task.add_done_callback(self._seen)
+        task.add_done_callback(self._done)
 
-    def _seen(self, _: asyncio.Task[None]) -> None:
+    def _done(self, _: asyncio.Task[None] | None = None) -> None:
         self.busy -= 1
+        self._loop.active()
 
     async def _settle(self) -> None:
         page = await self.see("/interventions?limit=200")

@@ -31,6 +31,7 @@ from simulation.network import LATENCY, Network, Server, Transport
 CONNECT = 0.3  # seconds until a new worker's stream is open
 STUCK = 16.0  # seconds until the engine gives up a worker that is stopped
 RIPE = 120.0  # seconds until the audit sees a charge, beyond its patience: clocks differ
+CARRIERS = ("relay", "courier")
 SIDECAR = 3.0  # seconds until a sidecar that was stopped is there again
 
 Reach = Callable[[str, str], Awaitable[None]]
@@ -174,6 +175,7 @@ class Replica:
         log: Callable[[str, str], None],
         skew: float,
         found: dict[str, Found],
+        provided_at: Callable[[], float],
     ) -> None:
         self.number, self.name = number, f"replica-{number}"
         self.loop, self.settings, self.engine, self.network = loop, settings, engine, network
@@ -186,6 +188,7 @@ class Replica:
         self._log = log
         self._store = store
         self._found = found
+        self._provided_at = provided_at  # when something happened at the providers
 
     def say(self, what: str) -> None:
         """A line of the log."""
@@ -204,8 +207,11 @@ class Replica:
 
     def sweeps(self, name: str) -> Sweeps:
         """What is known of the background task of a name."""
-        after = RIPE + self.settings.audit_after if name == "audit" else 0.0
-        return Sweeps(self.loop, self._found.setdefault(name, Found()), self._store, after)
+        found = self._found.setdefault(name, Found())
+        if name != "audit":
+            return Sweeps(self.loop, found, self._store, carries=name in CARRIERS)
+        ripe = RIPE + self.settings.audit_after
+        return Sweeps(self.loop, found, self._store, lambda: self._provided_at() + ripe)
 
     def sidecar_is(self) -> str:
         """What is wrong with the sidecar; empty, when nothing is."""

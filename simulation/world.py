@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import tempfile
 from collections import Counter
 from contextvars import copy_context
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -15,8 +17,6 @@ from typing import Any
 import httpx
 
 from app.replay import registry
-from downstream.app import create_app
-from downstream.config import Providers, load
 from simulation import disk
 from simulation.clock import world_of
 from simulation.disk import Disk
@@ -26,12 +26,13 @@ from simulation.idlers import Found
 from simulation.loop import Loop, current
 from simulation.misdeliveries import Misdeliveries
 from simulation.network import Network, Server, Transport
-from simulation.outsiders import WEBHOOK_SECRET, Outsiders, secrets, settings
+from simulation.outsiders import Outsiders, settings
 from simulation.replica import Reach, Replica
 from simulation.result import Answered, Result
 from simulation.schedule import Call, Schedule, Script
+from simulation.witness import witness
 
-PROVIDERS = Path("downstream/providers.toml")
+SWEPT = 600.0  # seconds after which everything was swept at least once
 LOGGERS = ("app", "activities", "downstream")
 
 
@@ -41,31 +42,49 @@ def simulate(schedule: Schedule) -> Result:
     collecting = gc.isenabled()
     gc.disable()  # what is freed runs: when, must not depend on what else this process did
     try:
-        with tempfile.TemporaryDirectory(prefix="steadfast-", dir=disk.room()) as folder:
-            chance = Random(schedule.seed)
-            with world_of(chance) as loop:
-                world = World(schedule, loop, chance, Path(folder))
-                try:
-                    return copy_context().run(loop.run_until_complete, world.run())
-                finally:
-                    world.close()
+        known = _asked_of_nothing(json.dumps(schedule.settings, sort_keys=True))
+        return _run(schedule, {name: replace(each) for name, each in known.items()})
     finally:
         if collecting:
             gc.enable()
 
 
+def _run(schedule: Schedule, found: dict[str, Found]) -> Result:
+    with tempfile.TemporaryDirectory(prefix="steadfast-", dir=disk.room()) as folder:
+        chance = Random(schedule.seed)
+        with world_of(chance) as loop:
+            world = World(schedule, loop, chance, Path(folder), found)
+            try:
+                return copy_context().run(loop.run_until_complete, world.run())
+            finally:
+                world.close()
+
+
 @cache
-def _providers() -> Providers:
-    return load(Path(__file__).parent.parent / PROVIDERS)
+def _asked_of_nothing(changed: str) -> dict[str, Found]:
+    """What the sweeps ask a store in which there is nothing: every simulation begins with one."""
+    found: dict[str, Found] = {}
+    nothing = Schedule(
+        seed=0, replicas=1, calls=(), quiet=SWEPT, until=SWEPT, settings=json.loads(changed)
+    )
+    _run(nothing, found)
+    return {name: replace(each, began=0.0, swept=0.0) for name, each in found.items()}
 
 
 class World:
     """Everything that there is in one simulation."""
 
-    def __init__(self, schedule: Schedule, loop: Loop, chance: Random, folder: Path) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        loop: Loop,
+        chance: Random,
+        folder: Path,
+        found: dict[str, Found],
+    ) -> None:
         self._schedule, self._loop, self._chance, self._folder = schedule, loop, chance, folder
         self._result = Result()
-        self._found: dict[str, Found] = {}
+        self._found = found
         self._rules: dict[int, str] = {}  # of the witness, by the number of the disturbance
         self._log_handler = _Handler(self._note)
         self._disturbances = Disturbances(loop, self._note, schedule)
@@ -93,16 +112,11 @@ class World:
     async def run(self) -> Result:
         """Lets it all happen."""
         configured = settings(self._schedule.settings)
-        witness = create_app(
-            _providers(),
-            data=self._folder,
-            webhook_url="http://app",
-            webhook_secret=WEBHOOK_SECRET,
-            webhook_secrets=secrets(),
-            transport=Transport(self._network, "webhook", self._anybody),
+        app = witness(
+            self._folder, Transport(self._network, "webhook", self._anybody, self._called_back)
         )
-        async with witness.router.lifespan_context(witness):
-            self._witness = self._network.add(Server(self._loop, witness, self._loop.neutral))
+        async with app.router.lifespan_context(app):
+            self._witness = self._network.add(Server(self._loop, app, self._loop.neutral))
             self._replicas = [
                 self._replica(number, configured) for number in range(self._schedule.replicas)
             ]
@@ -145,10 +159,15 @@ class World:
             self._note,
             skews[number] if number < len(skews) else 0.0,
             self._found,
+            lambda: self._witness.changed_at,
         )
 
     def _outgoing(self, reach: Reach) -> httpx.AsyncBaseTransport:
         return Transport(self._network, "provider", lambda _: self._witness, reach)
+
+    async def _called_back(self, _: str, __: str) -> None:
+        # What a callback tells has changed at the provider.
+        self._witness.changed_at = self._loop.time()
 
     def _anybody(self, _: httpx.Request) -> Server | None:
         return self._chance.choice(self._replicas).server
@@ -172,7 +191,7 @@ class World:
                 self._result.settled = True
                 return
             else:
-                await self._loop.delay(quiet)
+                await self._loop.activity(end)
 
     def _settled(self) -> bool:
         if self._outsiders.busy:

@@ -40,7 +40,8 @@ def _approval_escalated(plot: Plot) -> None:
 
 def _approval_expired(plot: Plot) -> None:
     _approval(plot)
-    _decide(plot, 73 * HOUR, True, DIRECTOR)
+    # Later than any outage that is drawn can delay the end.
+    _decide(plot, 80 * HOUR, True, DIRECTOR)
 
 
 def _approval_raced(plot: Plot) -> None:

@@ -46,8 +46,8 @@ class Rows:
         return 0.0
 
 
-def sweeps(loop: Loop, date: str | None = None, after: float = 0.0) -> Sweeps:
-    return Sweeps(loop, Found(), Rows(date), after)
+def sweeps(loop: Loop, date: str | None = None, seen: float = 0.0) -> Sweeps:
+    return Sweeps(loop, Found(), Rows(date), lambda: seen)
 
 
 def test_before_a_whole_sweep_nobody_pauses_longer(loop: Loop) -> None:
@@ -124,6 +124,38 @@ def test_a_page_that_is_empty_says_nothing_of_the_next_one(loop: Loop) -> None:
     assert one.until(105.0) == 105.0
 
 
+def test_a_page_from_the_beginning_is_the_next_one_too(loop: Loop) -> None:
+    one = sweeps(loop)
+    one.asked("SELECT records.id FROM records WHERE records.id > ? AND records.runs > ?", ("", 0))
+    one.over()
+    assert one.until(15.0) == 10.0 + LONGEST
+
+
+def test_once_all_questions_are_answered_by_nothing_again_nothing_is_found(loop: Loop) -> None:
+    rows = Rows("1970-01-01 00:00:05.000000")
+    one = Sweeps(loop, Found(), rows)
+    rows.date = None
+    one.asked(QUERY, ("open", NOW))
+    one.over()
+    rows.date = "1970-01-01 00:00:15.000000"
+    loop._now = 20.0
+    one.asked(QUERY, ("open", "1970-01-01 00:00:20.000000"))
+    one.answered(QUERY)
+    one.over()
+    assert one.until(25.0) == 25.0
+    loop._now = 25.0
+    assert one.until(25.0) == 25.0, "it is there still"
+    rows.date = None
+    assert one.until(25.0) > 25.0, "whatever the sweep did about it"
+
+
+def test_who_carries_sweeps_on_while_he_does(loop: Loop) -> None:
+    one = Sweeps(loop, Found(), Rows(None), carries=True)
+    one.joined()
+    one.joined()
+    assert one.over()
+
+
 def test_work_under_way_is_no_pause(loop: Loop) -> None:
     one = sweeps(loop)
     one.joined()
@@ -160,7 +192,7 @@ def test_what_happens_is_swept_for_when_it_concerns_the_sweep(
 
 
 def test_what_the_store_does_not_know_is_swept_for_in_time(loop: Loop) -> None:
-    one = sweeps(loop, after=900.0)
+    one = sweeps(loop, seen=900.0)
     one.asked(QUERY, ("open", NOW))
     one.over()
     assert one.until(70.0) == 900.0
