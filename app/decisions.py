@@ -134,8 +134,9 @@ def _repeated(kept: list[Any], decision: Decision) -> Verdict:
 async def admit_raised(tx: AsyncConnection, key: str, wait: Wait) -> None:
     """Judges an event that was raised past the API: it counts only with a good signature.
 
-    Anything else leaves the approval waiting, is kept in the trail, and alerts somebody. The same
-    event judged again, because its activity was run again, changes nothing.
+    Anything else leaves the approval waiting, is kept in the trail, and alerts somebody, so often
+    as the trail keeps refusals and then no more. The same event judged again, because its activity
+    was run again, changes nothing.
     """
     instance, raised = wait.instance, decoded(wait.raised)
     waits = await inbox.waits_of(tx, instance, EVENT)
@@ -166,17 +167,16 @@ async def admit_raised(tx: AsyncConnection, key: str, wait: Wait) -> None:
         reason=f"an event that was raised past the API was refused: {flaw}",
         blocking=False,
     )
-    if await interventions.get(tx, incident.id) is None:
+    if await interventions.get(tx, incident.id) is None and await audit_trail.refuse(
+        tx,
+        instance=instance,
+        who=signed.approver if signed else "unknown",
+        via="event",
+        what="raise",
+        verdict=f"refused: {flaw}",
+        event_id=mark,
+    ):
         await interventions.open_(tx, incident)
-        await audit_trail.write(
-            tx,
-            instance=instance,
-            who=signed.approver if signed else "unknown",
-            via="event",
-            what="raise",
-            verdict=f"refused: {flaw}",
-            event_id=mark,
-        )
 
 
 def _verified(key: str, instance: str, raised: Any) -> tuple[SignedDecision | None, str | None]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.store import interventions
+from app.store import audit_trail, interventions
 from tests.support.sagas import task
 from tests.support.shop import order
 from tests.support.world import World, world
@@ -75,3 +75,25 @@ async def test_our_own_doorbells_alarm_nobody(shop: World) -> None:
     await run.advance()
     assert (await shop.record(ID))["status"] == "PARKED"
     assert await forged(shop) == []
+
+
+async def test_attempts_at_a_decision_past_the_api_are_bounded(shop: World) -> None:
+    """Whoever raises a thousand makes nobody read a thousand letters."""
+    asked = {
+        "title": "a press",
+        "requester": "r-1",
+        "action": "buy",
+        "automatic": False,
+        "approvers": ["a-1"],
+        "director": "d-1",
+        "id": ID,
+    }
+    await shop.accept("approval", ID, asked)
+    run = await shop.run("approval", ID, asked).advance(timers=False)
+    for number in range(audit_trail.REFUSALS + 10):
+        run.ring("approval_received", {"approved": True, "event_id": f"e-{number}"})
+        await run.advance(timers=False)
+    assert (await shop.record(ID))["waiting_for"] == "approval_received"
+    assert len(await forged(shop)) == audit_trail.REFUSALS + 1, "and one that says there are more"
+    async with shop.store.reading() as tx:
+        assert len(await audit_trail.page(tx, ID, 0, 1000)) == audit_trail.REFUSALS
