@@ -97,8 +97,8 @@ def open_engine(url: str, timeout: float = TIMEOUT, **options: Any) -> AsyncEngi
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _: Any) -> None:
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
-        # WAL alone would lose the last commits with the power; an accepted start must not be.
+        # The write-ahead log (`migrate`) alone would lose the last commits with the power; an
+        # accepted start must not be.
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
 

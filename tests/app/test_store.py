@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,6 +53,18 @@ async def test_replicas_that_start_together_migrate_once(database_url: str) -> N
     stores = [Store(database_url) for _ in range(4)]
     await asyncio.gather(*(migrate(store) for store in stores))
     for store in stores:
+        await store.close()
+
+
+async def test_a_new_file_that_another_replica_holds_is_waited_for(tmp_path: Path) -> None:
+    """sqlite has no queue for whoever changes the mode of a file, and all of them do at first."""
+    file = tmp_path / "app.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        asyncio.get_running_loop().call_later(0.3, other.rollback)
+        store = Store(f"sqlite+aiosqlite:///{file}")
+        await migrate(store)
+        await accept(store)
         await store.close()
 
 
