@@ -7,7 +7,6 @@ from bisect import bisect, bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Iterator
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -102,7 +101,7 @@ class Store:
         """The deeds of an operation, oldest first, behind number `after` and not before `since`."""
         numbers, times = self._by_operation.get(operation, ([], []))
         begin = max(bisect(numbers, after), bisect_left(times, since) if since else 0)
-        return (self.deeds[n] for n in islice(numbers, begin, None))
+        return (self.deeds[numbers[place]] for place in range(begin, len(numbers)))
 
     def ledger(self, instance: str | None) -> tuple[Iterator[Attempt], Iterator[Effect]]:
         """Attempts and effects, in order, of one instance or of all."""

@@ -27,11 +27,16 @@ RING = {"ring": True}  # what our own doorbells carry
 # Our other doorbells mean nothing to a monitor, and would be carried from generation to generation.
 INERT = ("wake", "cancel", "reconcile", "intervention")
 
+# Eight groups, of which `::` stands for one or more that are zero (RFC 4291, 2.2).
+_GROUP = "[0-9A-Fa-f]{1,4}"
+_SHORT = "|".join(f"({_GROUP}:){{1,{n}}}(:{_GROUP}){{1,{7 - n}}}" for n in range(1, 7))
+_IPV6 = f"({_GROUP}:){{7}}{_GROUP}|{_SHORT}|::({_GROUP}:){{0,6}}{_GROUP}|({_GROUP}:){{1,7}}:|::"
 # No user and password: what an instance was started with is shown to everybody who may look.
 Url = Annotated[
     str,
     StringConstraints(
-        pattern=r"^https?://[A-Za-z0-9.:\[\]_-]+([/?][\x21-\x7e]*)?$", max_length=1000
+        pattern=rf"^https?://([A-Za-z0-9._-]+|\[({_IPV6})\])(:[0-9]{{1,5}})?([/?][\x21-\x7e]*)?$",
+        max_length=1000,
     ),
 ]
 # An activity lasts no longer than 30 s.

@@ -46,7 +46,7 @@ async def list_interventions(
 async def answer_intervention(
     parts: PartsOf,
     operator: Operator,
-    id: Annotated[str, Path(pattern=INTERVENTION)],
+    id: Annotated[str, Path(pattern=INTERVENTION, examples=["order-1/refund/1"])],
     answer: Answer,
 ) -> dict[str, Any]:
     """Answers an intervention. Of two people who answer at once, one gets 409."""

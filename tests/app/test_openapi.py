@@ -23,6 +23,7 @@ from tests.support.site import bearer, site
 ROLES = ("requester", "approver", "director", "operator")
 ROOT = Path(__file__).parents[2]
 EXAMPLES = "15"  # of each operation and phase
+SEED = os.environ.get("STEADFAST_OPENAPI_SEED", "1")
 
 
 @asynccontextmanager
@@ -48,7 +49,7 @@ async def client(url: str, folder: Path, *more: str) -> tuple[int, str]:
     command = ["-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--checks", "all"]
     # In its place comes the one of `tests.support.checks`.
     command += ["--exclude-checks", "positive_data_acceptance"]
-    options = ["--max-examples", EXAMPLES, "--seed", "1", "--no-color", "--continue-on-failure"]
+    options = ["--max-examples", EXAMPLES, "--seed", SEED, "--no-color", "--continue-on-failure"]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,
