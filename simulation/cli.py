@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.set_defaults(command=_replay)
     mutants = commands.add_parser("mutants", help="broken applications, which have to be caught")
     mutants.add_argument("names", nargs="*", help="these only")
+    mutants.add_argument("--keep", action="store_true", help="what shows them, beside the patches")
     mutants.set_defaults(command=_mutants)
     return parser
 
@@ -169,7 +170,7 @@ def _mutants(options: argparse.Namespace) -> int:
     chosen = [each for each in mutation.load() if not options.names or each.name in options.names]
     missed = 0
     for mutant in chosen:
-        caught = mutation.judge_mutant(mutant)
+        caught = mutation.judge_mutant(mutant, keep=options.keep)
         missed += not caught.caught
         print(f"{mutant.name}: {caught}", flush=True)
     print(f"{len(chosen)} mutants, {missed} not caught")

@@ -48,6 +48,7 @@ class Happened:
     late: frozenset[str] = field(default_factory=frozenset)
     by_hand: frozenset[str] = field(default_factory=frozenset)
     unordered: bool = False
+    turned: bool = False
 
 
 COURSES: Mapping[str, Course] = {
@@ -104,6 +105,9 @@ def endings(kind: str, happened: Happened) -> tuple[Ending, ...]:
     """Every ending that a workflow may have, given what happened on the way."""
     course = COURSES[kind]
     found = [_ending(course, outcome, _do(course), (), happened) for outcome in course.done]
+    if happened.turned:
+        steps = [do for do, undo in course.steps if undo]
+        found += [_ending(course, outcome, steps, (), happened) for outcome in course.done]
     for outcome in course.undone:
         for tried in _prefixes(kind, course):
             undos = [undo for _, undo in reversed(tried) if undo]

@@ -207,6 +207,7 @@ def _happened(seen: Seen) -> Happened:
             names[key] for key, action in failed.items() if action == "settled" and key in names
         ),
         unordered=seen.story.late_money,
+        turned=any(row["result"] == "too_late" for row in seen.attempts),
     )
 
 

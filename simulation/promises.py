@@ -14,6 +14,8 @@ from simulation.schedule import DAY, HOUR
 AFTERWARDS = ("/late_refund", "/audit_refund")
 # Interventions that are right only if the engine has damaged something, or somebody was away.
 DAMAGE = ("stuck", "bad_deployment", "poison", "unaccounted", "forged")
+RUNS = 2  # times that an instance is run again before it is undone, and a person is asked
+UNSTARTED = 600.0  # seconds without an engine after which a person is told
 
 
 def as_drawn(seen: Seen) -> str | None:
@@ -21,7 +23,7 @@ def as_drawn(seen: Seen) -> str | None:
     if not seen.ended:
         return None
     right = seen.story.outcomes
-    if seen.strain.harsh:
+    if seen.strain.harsh or seen.strain.damaged > RUNS:
         right = right | seen.story.faulty
     if seen.outcome in right:
         return None
@@ -31,6 +33,8 @@ def as_drawn(seen: Seen) -> str | None:
 def nobody_is_asked_in_vain(seen: Seen) -> str | None:
     """A person is asked only about what a person has to settle."""
     for one in seen.asked:
+        if one["kind"] == "start_failed" and seen.strain.away > UNSTARTED:
+            continue
         if one["kind"] in DAMAGE and not seen.strain.damaged and not seen.strain.harsh:
             return f"{one['id']} ({one['kind']}): {one['reason']}"
         if one["kind"] not in DAMAGE and not seen.strain.harsh and not seen.story.asks:
@@ -86,8 +90,26 @@ def told(seen: Seen) -> str | None:
         return f"told of what nobody asks: {', '.join(strange)}"
     for one in seen.asked:
         silent = not any(key.startswith(f"{one['id']}/") for key in keys)
-        if silent and one["action"] is None and not seen.strain.harsh:
+        if silent and _open_for(one) > seen.strain.delay and not seen.strain.harsh:
             return f"nobody was told of {one['id']}"
+    return None
+
+
+def _open_for(asked: Mapping[str, str | None]) -> float:
+    """Seconds until somebody answered; nobody may have been told of what was short."""
+    answered = asked["answered_at"] if asked["action"] else None
+    return moment(answered) - moment(str(asked["opened_at"])) if answered else float("inf")
+
+
+def undos_are_patient(seen: Seen) -> str | None:
+    """What can be undone later is tried for a day at least before a person is asked."""
+    for one in seen.asked:
+        key = one["id"].rpartition("/")[0]
+        tried = [moment(row["at"]) for row in seen.attempts if row["key"] == key]
+        lasted = moment(one["opened_at"]) - min(tried, default=0.0)
+        hopeless = not one["reason"].startswith("exhausted")
+        if one["kind"] == "undo_failed" and not hopeless and lasted < DAY:
+            return f"{one['id']} after {lasted:.0f} s: {one['reason']}"
     return None
 
 
@@ -111,5 +133,13 @@ def _why(seen: Seen) -> str:
 
 OWN: Mapping[str, Callable[[Seen], str | None]] = {
     check.__name__: check
-    for check in (as_drawn, nobody_is_asked_in_vain, silence, amounts, in_time, told)
+    for check in (
+        as_drawn,
+        nobody_is_asked_in_vain,
+        silence,
+        amounts,
+        in_time,
+        told,
+        undos_are_patient,
+    )
 }

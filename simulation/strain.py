@@ -31,12 +31,14 @@ class Strain:
 
     `harsh`: somebody was away for longer than a step is patient, so a step may have failed.
     `damaged`: how often the engine lost or broke an instance, so that the ladder had to climb.
+    `away`: seconds for which there was no engine.
     `delay` and `skew` are seconds: by how much things may be late, and how far apart two clocks
     may be.
     """
 
     harsh: bool
     damaged: int
+    away: float
     delay: float
     skew: float
 
@@ -49,6 +51,7 @@ def strain(schedule: Schedule) -> Strain:
     return Strain(
         harsh=any(_lasting(one) > PATIENCE for one in every if isinstance(one, OUTAGES)),
         damaged=sum(_damages(one) for one in every),
+        away=sum(one.lasts for one in every if isinstance(one, Away)),
         delay=USUAL + 2 * sum(map(_lasting, every)),
         skew=1.0 + 2 * skews + jumps,
     )

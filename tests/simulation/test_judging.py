@@ -85,6 +85,29 @@ def test_a_person_who_is_asked_in_vain_and_not_told_is_seen(
     assert {"nobody_is_asked_in_vain", "told"} <= broken
 
 
+def test_a_person_who_was_told_of_nothing_for_an_hour_is_seen(
+    order: tuple[Schedule, Result],
+) -> None:
+    (id,) = order[1].records
+    asked = {"id": f"{id}/charge/1", "instance": id, "kind": "step_failed", "reason": "-"}
+    answered = {"action": "retry", "opened_at": "2027-01-15T08:00:00Z"}
+    for at, seen in (("2027-01-15T08:05:00Z", False), ("2027-01-15T09:00:00Z", True)):
+        one = {**asked, **answered, "answered_at": at}
+        assert ("told" in _broken(_with(order, interventions=[one]))) is seen
+
+
+def test_an_undo_that_is_given_up_before_the_day_is_over_is_seen(
+    order: tuple[Schedule, Result],
+) -> None:
+    (id,) = order[1].records
+    charged = order[1].attempts[0]
+    asked = {"id": f"{charged['key']}/1", "instance": id, "kind": "undo_failed"}
+    given_up = {"reason": "exhausted: -", "action": "retry", "answered_at": "2027-02-01T08:00:00Z"}
+    for at, seen in (("2027-01-15T20:00:00Z", True), ("2027-01-16T20:00:00Z", False)):
+        one = {**asked, **given_up, "opened_at": at}
+        assert ("undos_are_patient" in _broken(_with(order, interventions=[one]))) is seen
+
+
 def test_what_nobody_answered_is_unknown_and_not_kept(order: tuple[Schedule, Result]) -> None:
     answers = [replace(one, status=0) for one in order[1].answers]
     judgement = _with(order, answers=answers)
