@@ -273,6 +273,7 @@ class Engine:
 
     def raise_event(self, instance: Instance, name: str, data: Any) -> None:
         """An event for an instance; one that has ended never hears of it."""
+        self.counts[f"raised {name}"] += 1
         if not instance.ended and self._faults.of("event", instance.id) != "lost":
             self.push(instance, turns.raised(name, data))
 
