@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import httpx
@@ -136,6 +138,11 @@ def secrets() -> dict[str, str]:
 
 def settings(changes: dict[str, Any]) -> Settings:
     """The application's settings, as they are by default where the schedule changes nothing."""
+    return _settings(json.dumps(changes, sort_keys=True))
+
+
+@cache
+def _settings(changes: str) -> Settings:
     basic: dict[str, Any] = {
         "webhook_secrets": {source: [secret] for source, secret in secrets().items()},
         "decision_key": "simulated-decision-key-simulated",
@@ -143,4 +150,4 @@ def settings(changes: dict[str, Any]) -> Settings:
         "downstream_url": "http://witness",
         "public_url": "http://app",
     }
-    return Settings(**{**basic, **changes})
+    return Settings(**{**basic, **json.loads(changes)})

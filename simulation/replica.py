@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from contextvars import Context
+from functools import cache
 from typing import Any, cast
 
 import httpx
@@ -45,6 +46,11 @@ def _app(number: int, settings: Settings) -> FastAPI:
         _apps[number] = create_app(settings)
     _apps[number].state.settings = settings
     return _apps[number]
+
+
+@cache
+def _sidecar() -> SidecarSettings:
+    return SidecarSettings()
 
 
 class Worker:
@@ -123,7 +129,7 @@ class Life:
             return replica.sidecar_server()
 
         sidecar = Transport(replica.network, "sidecar", serving)
-        self.watcher = Watcher(SidecarSettings(), self.settings.wedge_after, sidecar)
+        self.watcher = Watcher(_sidecar(), self.settings.wedge_after, sidecar)
         engine = Client_(
             Client(self.loop, replica.network, self.engine, replica.sidecar_is, self.reach)
         )
