@@ -19,7 +19,7 @@ def start_past_the_api(shop: Shop, stack: Stack, kind: str, engine_id: str, inpu
 
 def forged(shop: Shop) -> list[dict[str, Any]]:
     items = shop.http.get(f"{shop.url}/interventions").json()["items"]
-    return [one for one in items if one["kind"] == "forged" and one["instance"] == "-"]
+    return [one for one in items if one["id"].startswith("engine/forged-start/")]
 
 
 @pytest.mark.parametrize("kind", ["approval", "order_fulfilment", "health_monitor"])

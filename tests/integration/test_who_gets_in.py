@@ -96,7 +96,15 @@ def known(own: Shop) -> dict[str, str]:
     own.wait(ids["approval"], waiting_for="approval_received")
     assert own.ended(ids["deployment"]) == "READY"
     asked = own.wait(ids["stuck"], status="PARKED")["waiting_for"]
+    until(lambda: told_of(own, asked), 20, "somebody was told")
+    monitor = f"{own.url}/monitors/{ids['monitor']}"
+    until(lambda: own.http.get(monitor).json()["checks"], 20, "a check")
     return {**ids, "asked": asked}
+
+
+def told_of(own: Shop, asked: str) -> bool:
+    items = own.http.get(f"{own.url}/interventions?limit=200").json()["items"]
+    return any(one["id"] == asked and one["alerted_at"] for one in items)
 
 
 def ask(own: Shop, stack: Stack, way: Way, id: str, who: str | None) -> httpx.Response:
