@@ -20,7 +20,7 @@ from typing import Any
 
 from activities.effect import Env
 from app.engine import ENDED, Engine, EngineConfused, EngineUnavailable
-from app.load import Brake
+from app.load import LONGEST, Brake
 from app.settings import Settings
 from app.store import control, interventions, ladder, records
 from workflows.messages import Ending, Incident, IncidentKind
@@ -55,6 +55,7 @@ class Climb:
         self._brake = Brake(settings.stall_after, settings.reconcile_interval)
         self._after: ladder.Place | None = None
         self._at_once = False
+        self._encouraged_at: datetime | None = None
         self._failed_again: defaultdict[str, dict[str, datetime]] = defaultdict(dict)
         self._failed: defaultdict[str, dict[str, datetime]] = defaultdict(dict)
         self._left_alone: dict[str, tuple[str, datetime]] = {}
@@ -67,8 +68,9 @@ class Climb:
     async def sweep(self, report: Any) -> None:
         """Looks at those that are late, a page at a time, so that none of them hides another."""
         async with self._env.store.reading() as tx:
-            load = await ladder.load(tx)
+            load = await ladder.load(tx, self._brake.probed)
         self._brake.look(records.now(), load)
+        await self._hear_encouragement()
         await self._tell_of_stall(load.queued)
         await self._hear_answers(report)
         page = GLANCE if self._brake.busy else PAGE
@@ -137,18 +139,45 @@ class Climb:
         if (at - row["expected_at"]).total_seconds() <= patience:
             return
         if row["woken_at"] is None:
-            if brake.touch():
+            if brake.touch("wake", row):
                 await self._wake(row, status, report)
-        elif (at - row["woken_at"]).total_seconds() > patience:
-            async with self._env.store.transaction() as tx:
-                parked = await ladder.unanswered(tx, row)
-                if parked:  # whatever rang, it is a person's
-                    await ladder.expect(tx, row, None)
-            if not parked and brake.touch():
-                await self._run_again(row, "it got nowhere after it was woken", report)
+            return
+        since_woken = (at - row["woken_at"]).total_seconds()
+        if since_woken <= patience or await self._left_to_a_person(row):
+            return
+        if brake.stalled and self._runs(row) >= MAX_RUNS:
+            # It is no worse than the others: whatever holds them all up may be over by now.
+            if since_woken > LONGEST and brake.touch("wake", row):
+                await self._wake(row, status, report)
+        elif brake.touch("run", row):
+            cause, first = "it got nowhere after it was woken", self._runs(row) == 0
+            await self._run_again(row, cause, report, forgiven=first)
+
+    async def _left_to_a_person(self, row: Any) -> bool:
+        async with self._env.store.transaction() as tx:
+            parked = await ladder.unanswered(tx, row)
+            if parked:  # whatever rang, it is a person's
+                await ladder.expect(tx, row, None)
+        return parked
+
+    def _runs(self, row: Any) -> int:
+        """How often it was run again since a person last said that all are to be tried again."""
+        since = self._encouraged_at
+        forgiven = since is not None and row["progress_at"] < since
+        return 0 if forgiven else int(row["runs"])
+
+    async def _hear_encouragement(self) -> None:
+        """`retry` to what is asked about the stall: those that were tried are tried once more."""
+        if not self._brake.stalled:
+            return
+        async with self._env.store.reading() as tx:
+            retried = await interventions.last_retried(tx, STALLED)
+        if retried not in (None, self._encouraged_at):
+            self._brake.encourage()
+            self._encouraged_at = retried
 
     async def _wake(self, row: Any, status: str, report: Any) -> None:
-        noting = partial(ladder.woken, row=row)
+        noting = partial(ladder.woken, row=row, anew=row["woken_at"] is not None)
         if status == "UNREADABLE":
             # Nobody can wake it; what counts is that it still cannot be read after a while.
             async with self._env.store.transaction() as tx:

@@ -95,6 +95,18 @@ async def is_open(tx: AsyncConnection, key: str) -> bool:
     return (await tx.execute(query.limit(1))).first() is not None
 
 
+async def last_retried(tx: AsyncConnection, key: str) -> datetime | None:
+    """When a person last answered `retry` to what was asked under a key."""
+    query = (
+        select(interventions.c.answered_at)
+        .where(interventions.c.key == key, interventions.c.action == "retry")
+        .order_by(interventions.c.answered_at.desc())
+        .limit(1)
+    )
+    at: datetime | None = (await tx.execute(query)).scalar_one_or_none()
+    return at
+
+
 async def heal(tx: AsyncConnection, key: str) -> None:
     """Closes what was asked under a key: it is over, and nobody need answer any more."""
     at = records.now()

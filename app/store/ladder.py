@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,10 +20,11 @@ Place = tuple[datetime, str]
 AWAKE = and_(table.c.state == "scheduled", table.c.suspended.is_(False))
 
 
-async def load(tx: AsyncConnection) -> Load:
+async def load(tx: AsyncConnection, probed: Mapping[str, datetime]) -> Load:
     """How many instances are due by now, and how much moved within the last minute.
 
-    What moved matters to a crowd only, and is not counted where there is none.
+    What moved matters to a crowd only, and is not counted where there is none. `probed` are those
+    of which it is asked whether they got on, and when they last had by then.
     """
     at = records.now()
     # A step that waits to be reconciled is in no queue.
@@ -30,9 +32,8 @@ async def load(tx: AsyncConnection) -> Load:
     due = and_(AWAKE, table.c.expected_at < at, ~held)
     queued = await _count(tx, due)
     if queued < CROWD:
-        return Load(queued, moves=0, woken=0)
-    woken = await _count(tx, and_(due, table.c.woken_at.is_not(None)))
-    return Load(queued, await _moves(tx, at), woken)
+        return Load(queued, moves=0)
+    return Load(queued, await _moves(tx, at), await _got_on(tx, probed))
 
 
 async def _moves(tx: AsyncConnection, at: datetime) -> int:
@@ -45,6 +46,15 @@ async def _moves(tx: AsyncConnection, at: datetime) -> int:
     instances = await _count(tx, moved)
     effects = await _count(tx, attempts.c.begun_at > at - window)
     return ended + max(instances, effects)
+
+
+async def _got_on(tx: AsyncConnection, probed: Mapping[str, datetime]) -> set[str]:
+    # One that was handed to the relay, and of which nothing was heard since, has gone nowhere.
+    query = select(table.c.id, table.c.progress_at).where(
+        table.c.id.in_(probed), table.c.status != "ACCEPTED"
+    )
+    rows = (await tx.execute(query)).mappings() if probed else ()
+    return {row["id"] for row in rows if row["progress_at"] != probed[row["id"]]}
 
 
 async def _count(tx: AsyncConnection, condition: ColumnElement[bool]) -> int:
@@ -85,9 +95,9 @@ async def still(tx: AsyncConnection, row: Any) -> bool:
     return (await tx.execute(select(table.c.id).where(_unchanged(row)))).first() is not None
 
 
-async def woken(tx: AsyncConnection, row: Any) -> None:
-    """Notes that an instance was woken; progress makes that forgotten."""
-    at = func.coalesce(table.c.woken_at, records.now())
+async def woken(tx: AsyncConnection, row: Any, *, anew: bool = False) -> None:
+    """Notes that an instance was woken (`anew`: now and not before); progress forgets that."""
+    at = records.now() if anew else func.coalesce(table.c.woken_at, records.now())
     await tx.execute(update(table).where(_unchanged(row)).values(woken_at=at))
 
 

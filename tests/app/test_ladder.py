@@ -67,11 +67,11 @@ class World:
         await self.bell.silence()
         return report
 
-    async def sweeps(self, seconds: float) -> Report:
-        """Sweeps every five seconds for so long; returns all that they did."""
+    async def sweeps(self, seconds: float, every: float = 5) -> Report:
+        """Sweeps every so many seconds for so long; returns all that they did."""
         total = Report()
-        for _ in range(int(seconds / 5)):
-            self.pass_time(5)
+        for _ in range(int(seconds / every)):
+            self.pass_time(every)
             for name, ids in (await self.sweep()).as_dict().items():
                 getattr(total, name).extend(ids)
         return total
@@ -157,6 +157,76 @@ async def test_the_stranded_are_woken_ever_faster_while_it_helps(world: World) -
                 await records.end(tx, Ending(instance=id, outcome="DONE"))
         ids -= set(report.woken)
     assert not ids
+
+
+async def stalled(world: World, seconds: float) -> Report:
+    """A hundred that are stuck in an engine that hears nothing, and what was tried in so long."""
+    for number in range(100):
+        await world.running(f"task-{number}")
+    total = Report()
+    for _ in range(int(seconds / 20)):
+        for name, ids in (await world.sweeps(20, 20)).as_dict().items():
+            getattr(total, name).extend(ids)
+        await world.relay.sweep()
+        await world.relay.carried()
+    return total
+
+
+async def test_a_few_others_are_tried_for_as_long_as_nothing_moves_ever_more_seldom(
+    world: World,
+) -> None:
+    done = await stalled(world, 3600)
+    assert len(set(done.woken)) > 15, "not the same three for ever"
+    assert len(set(done.run_again)) > 5, "nor are they only woken"
+    assert len(done.woken) + len(done.run_again) < 80, "what does not help is no flood"
+    assert not done.given_up
+    asked = [one for one in await world.asked("-") if one["key"] == "engine/stalled"]
+    assert [one["action"] for one in asked] == [None], "one alert"
+
+
+async def test_the_stranded_whom_only_another_run_helps_are_all_run_again(world: World) -> None:
+    ids = {await world.running(f"task-{number}") for number in range(100)}
+    for _ in range(60):
+        report = await world.sweeps(20, 20)
+        await world.relay.sweep()
+        await world.relay.carried()
+        async with world.store.transaction() as tx:
+            for id in report.run_again:
+                await records.end(tx, Ending(instance=id, outcome="DONE"))
+        ids -= set(report.run_again)
+        if len(ids) < 20:
+            break
+    assert len(ids) < 20
+
+
+async def test_a_stall_that_is_over_after_a_weekend_is_found(world: World) -> None:
+    """By then each was woken and run again as often as that may be."""
+    ids = [await world.running(f"task-{number}") for number in range(30)]
+    async with world.store.transaction() as tx:
+        await tx.execute(update(table).values(runs=2, woken_at=records.now()))
+    before = await world.sweeps(1200, 20)
+    assert before.woken
+    assert not before.run_again
+    for _ in range(240):
+        report = await world.sweeps(20, 20)
+        async with world.store.transaction() as tx:
+            for id in report.woken:
+                await records.end(tx, Ending(instance=id, outcome="DONE"))
+        ids = [id for id in ids if id not in report.woken]
+        if len(ids) < 20:
+            break
+    assert len(ids) < 20
+
+
+async def test_a_persons_retry_of_a_stall_tries_again_at_once(world: World) -> None:
+    await stalled(world, 2000)
+    (asked,) = [one for one in await world.asked("-") if one["action"] is None]
+    async with world.store.transaction() as tx:
+        await tx.execute(update(table).values(runs=2))
+        await interventions.answer(tx, asked["id"], action="retry", note="n", by="p")
+    done = await world.sweeps(100)
+    assert done.woken
+    assert done.run_again, "also those that had both their runs"
 
 
 async def test_one_that_moved_since_it_was_seen_is_not_run_again(world: World) -> None:
