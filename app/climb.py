@@ -135,6 +135,12 @@ class Climb:
     async def _stands_still(self, row: Any, status: str, report: Any) -> None:
         """First woken, then run again; neither before it is later than the load explains."""
         brake, at = self._brake, records.now()
+        if row["expected_at"] < row["progress_at"]:
+            # A replica of the version before made it get on, and knows no expectations.
+            due = max(row["progress_at"], row["due_at"] or row["progress_at"])
+            async with self._env.store.transaction() as tx:
+                await ladder.expect(tx, row, due)
+            return
         patience = self._settings.stall_after if self._at_once else brake.patience
         if (at - row["expected_at"]).total_seconds() <= patience:
             return

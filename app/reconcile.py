@@ -125,6 +125,7 @@ class Reconciler:
             "starts": (often * SELDOM, self._tell_of_starts),
             "purge": (often * SELDOM, self._purge),
             "names": (often * SELDOM, self._stop_burnt_names),
+            "adopt": (often * SELDOM, self._adopt),
         }
         others = [
             singleton.repeat(self._env.store, name, holder, interval, partial(self._one, work))
@@ -149,6 +150,7 @@ class Reconciler:
             self._tell_of_starts,
             self._purge,
             self._stop_burnt_names,
+            self._adopt,
         ):
             await work(report)
         await self._bell.silence()
@@ -169,6 +171,13 @@ class Reconciler:
         log.warning("reconciler: %s", {k: v for k, v in report.as_dict().items() if v})
         for name, ids in report.as_dict().items():
             RECONCILED.labels(name).inc(len(ids))
+
+    async def _adopt(self, _: Report) -> None:
+        """Takes on what replicas of the version before leave, while replicas are replaced."""
+        async with self._env.store.transaction() as tx:
+            adopted = await ladder.adopt(tx, BATCH) + await interventions.adopt(tx, BATCH)
+        if adopted:
+            log.warning("reconciler: %d of the version before are looked after", adopted)
 
     async def _give_up(self, report: Report) -> None:
         report.parked.extend(await last_resort.sweep(self._env, self._engine))

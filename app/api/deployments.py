@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from fastapi import APIRouter, Response
 from pydantic import Field
@@ -18,6 +18,10 @@ Seconds = Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False, strict=
 
 class DeploymentRequest(StartRequest):
     """A version of a model to be made and put live. Durations are seconds."""
+
+    FORMER: ClassVar = (
+        {"training_timeout": None, "retry": {"attempts": 5, "first": 0.5, "cap": 30.0}},
+    )
 
     model: Word
     version: Word

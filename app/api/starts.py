@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from fastapi import Header, Response
 from fastapi.responses import JSONResponse
@@ -30,7 +31,13 @@ class Retry(Request_):
 
 
 class StartRequest(Request_):
-    """What every start may carry."""
+    """What every start may carry.
+
+    `FORMER` are the defaults of earlier releases that are others now, by field (`None`: there was
+    no such field), one mapping a release: what was accepted by one of them may be sent again.
+    """
+
+    FORMER: ClassVar[tuple[Mapping[str, Any], ...]] = ()
 
     id: Id | None = None
     retry: Retry = Retry()
@@ -54,16 +61,31 @@ async def accept(
     """
     content = start.model_dump(mode="json", exclude_none=True, exclude={"id"})
     requester = (fixed or {}).get("requester")
+    identity, *former = (
+        records.content_hash([body, requester] if requester else body)
+        for body in (content, *_as_before(start, content))
+    )
     async with parts.store.transaction() as tx:
         record = await records.accept(
             tx,
             id=start.id,
             kind=kind,
             idempotency_key=idempotency_key,
-            request_hash=records.content_hash([content, requester] if requester else content),
+            request_hash=identity,
+            former_hashes=former,
             input={**content, **(fixed or {})},
         )
         if trail:
             await audit_trail.once(tx, instance=record["id"], **trail)
     parts.relay.poke()
     return JSONResponse(view(record), 202, {"Location": f"/workflows/{record['id']}"})
+
+
+def _as_before(start: StartRequest, content: dict[str, Any]) -> list[dict[str, Any]]:
+    """What earlier releases made of the same body: what nobody named had another default."""
+    bodies = []
+    for defaults in start.FORMER:
+        unnamed = {name: it for name, it in defaults.items() if name not in start.model_fields_set}
+        body = {**content, **unnamed}
+        bodies.append({name: value for name, value in body.items() if value is not None})
+    return bodies

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import RowMapping, case, select, update
+from sqlalchemy import RowMapping, and_, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import attempts, insert_once, records
@@ -197,6 +197,22 @@ async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
             .values(raises=row["raises"] + 1, next_raise_at=None if gone else due)
         )
     return [row for row in rows if row["state"] == "scheduled"]
+
+
+async def adopt(tx: AsyncConnection, limit: int) -> int:
+    """Lets somebody be told of what is open and was to be told to nobody; returns of how many.
+
+    A replica of the version before opens them so, and tells of them once at most.
+    """
+    untold = and_(interventions.c.alert_at.is_(None), interventions.c.action.is_(None))
+    ids = list((await tx.execute(select(interventions.c.id).where(untold).limit(limit))).scalars())
+    if ids:
+        await tx.execute(
+            update(interventions)
+            .where(interventions.c.id.in_(ids), untold)
+            .values(alert_at=records.now())
+        )
+    return len(ids)
 
 
 async def claim_untold(tx: AsyncConnection, limit: int) -> list[RowMapping]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -42,10 +43,12 @@ async def accept(
     idempotency_key: str | None,
     request_hash: str,
     input: dict[str, Any],
+    former_hashes: Collection[str] = (),
 ) -> RowMapping:
     """Accepts a start once, and returns its record, made now or by the very same start before.
 
     Without an id the idempotency key finds the record; without both, every start is a new one.
+    `former_hashes` are those that releases before this one gave to the same request.
 
     Raises:
         Conflict: the id or the key belongs to another request.
@@ -83,7 +86,8 @@ async def accept(
         return existing
     if asked is not None and existing["id"] != asked:
         raise Conflict(f"Idempotency-Key {idempotency_key!r} was used for id {existing['id']!r}")
-    if existing["kind"] != kind or existing["request_hash"] != request_hash:
+    same = existing["request_hash"] in (request_hash, *former_hashes)
+    if existing["kind"] != kind or not same:
         raise Conflict(f"id {existing['id']!r} was used for another request")
     return existing
 
