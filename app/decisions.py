@@ -6,6 +6,7 @@ claims the wait, which is what the deadline claims too, so its answer is the tru
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.signatures import Signed, decoded
 from app.store import audit_trail, inbox, interventions, records
 from workflows.approval import ESCALATED, EVENT, FIRST
-from workflows.messages import Incident, Wait
+from workflows.messages import Wait
 
 Via = Literal["api", "link", "event"]
 
@@ -134,9 +135,9 @@ def _repeated(kept: list[Any], decision: Decision) -> Verdict:
 async def admit_raised(tx: AsyncConnection, key: str, wait: Wait) -> None:
     """Judges an event that was raised past the API: it counts only with a good signature.
 
-    Anything else leaves the approval waiting, is kept in the trail, and alerts somebody, so often
-    as the trail keeps refusals and then no more. The same event judged again, because its activity
-    was run again, changes nothing.
+    Anything else leaves the approval waiting, is kept in the trail, and alerts somebody: once for
+    each thing that can be wrong, until that was answered. The same event judged again, because its
+    activity was run again, changes nothing.
     """
     instance, raised = wait.instance, decoded(wait.raised)
     waits = await inbox.waits_of(tx, instance, EVENT)
@@ -159,24 +160,31 @@ async def admit_raised(tx: AsyncConnection, key: str, wait: Wait) -> None:
     # The same in every run of this very turn; raised twice it is two events.
     moment = wait.at.isoformat() if wait.at else None
     mark = records.content_hash([raised, moment])[:16]
-    incident = Incident(
-        instance=instance,
-        key=f"{instance}/decision-{mark}",
-        n=1,
-        kind="forged",
-        reason=f"an event that was raised past the API was refused: {flaw}",
-        blocking=False,
-    )
-    if await interventions.get(tx, incident.id) is None and await audit_trail.refuse(
+    who = signed.approver if signed else "unknown"
+    await _refuse(tx, instance, who=who, flaw=flaw or "", event_id=mark)
+
+
+async def _refuse(
+    tx: AsyncConnection, instance: str, *, who: str, flaw: str, event_id: str
+) -> None:
+    verdict = f"refused: {flaw}"
+    if await audit_trail.has(tx, instance, event_id) or not await audit_trail.refuse(
         tx,
         instance=instance,
-        who=signed.approver if signed else "unknown",
+        who=who,
         via="event",
         what="raise",
-        verdict=f"refused: {flaw}",
-        event_id=mark,
+        verdict=verdict,
+        event_id=event_id,
     ):
-        await interventions.open_(tx, incident)
+        return
+    key = f"{instance}/refused-{re.sub('[^a-z]+', '-', flaw.lower())}"
+    reason = f"an event that was raised past the API was {verdict}"
+    if not await interventions.ask_once(tx, instance, key, "forged", reason):
+        asked = await interventions.latest(tx, key)
+        times = await audit_trail.count(tx, instance, verdict)
+        if asked is not None:
+            await interventions.reword(tx, asked["id"], f"{reason} ({times} times)")
 
 
 def _verified(key: str, instance: str, raised: Any) -> tuple[SignedDecision | None, str | None]:

@@ -57,6 +57,22 @@ async def refuse(tx: AsyncConnection, *, instance: str, verdict: str, **row: Any
     return True
 
 
+async def has(tx: AsyncConnection, instance: str, event_id: str) -> bool:
+    """Whether there is a row of an event."""
+    query = select(audit_trail.c.id).where(
+        audit_trail.c.instance == instance, audit_trail.c.event_id == event_id
+    )
+    return (await tx.execute(query.limit(1))).first() is not None
+
+
+async def count(tx: AsyncConnection, instance: str, verdict: str) -> int:
+    """How many rows of an instance have a verdict."""
+    query = select(func.count()).where(
+        audit_trail.c.instance == instance, audit_trail.c.verdict == verdict
+    )
+    return int((await tx.execute(query)).scalar_one())
+
+
 async def once(tx: AsyncConnection, *, instance: str, via: str, **row: Any) -> None:
     """Adds a row unless the instance has one that came the same way."""
     query = select(audit_trail.c.id).where(

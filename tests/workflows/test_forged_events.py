@@ -94,6 +94,10 @@ async def test_attempts_at_a_decision_past_the_api_are_bounded(shop: World) -> N
         run.ring("approval_received", {"approved": True, "event_id": f"e-{number}"})
         await run.advance(timers=False)
     assert (await shop.record(ID))["waiting_for"] == "approval_received"
-    assert len(await forged(shop)) == audit_trail.REFUSALS + 1, "and one that says there are more"
+    first = f"{ID}/refused-it-carries-no-signed-decision/1"
+    assert await forged(shop) == [first, f"{ID}/decisions/1"], "and one that says there are more"
     async with shop.store.reading() as tx:
+        told = await interventions.get(tx, first)
+        assert told is not None
+        assert f"({audit_trail.REFUSALS} times)" in told["reason"]
         assert len(await audit_trail.page(tx, ID, 0, 1000)) == audit_trail.REFUSALS
