@@ -113,14 +113,14 @@ async def perform(
         except BaseException as error:
             # Whatever is raised here has come back, and so is not the death of the process.
             async with env.store.transaction() as tx:
-                await attempts.finish(tx, number, result="fault", error=_describe(error))
-                if step:
+                if step:  # the record first, as everywhere: a person's answer locks both
                     await records.expect(tx, call.instance, _next_try(call, past))
+                await attempts.finish(tx, number, result="fault", error=_describe(error))
             raise
         async with env.store.transaction() as tx:
-            await attempts.finish(tx, number, result=answer.result, error=answer.reason)
             if step and answer.result == "pending" and call.look_again is not None:
                 await note_pending(tx, call, call.look_again)
+            await attempts.finish(tx, number, result=answer.result, error=answer.reason)
     return answer
 
 

@@ -34,6 +34,7 @@ async def ask(env: Env, message: dict[str, Any]) -> Answer:
         if answer.result == "pending":
             await note_pending(tx, call, inquiry.look_again)
         elif answer.result in attempts.FINAL:
+            await records.expect(tx, call.instance, records.now())
             await attempts.settle(
                 tx,
                 instance=call.instance,
@@ -43,5 +44,4 @@ async def ask(env: Env, message: dict[str, Any]) -> Answer:
                 error=answer.reason,
                 process=env.life,
             )
-            await records.expect(tx, call.instance, records.now())
     return answer

@@ -168,6 +168,7 @@ async def _refuse(
     tx: AsyncConnection, instance: str, *, who: str, flaw: str, event_id: str
 ) -> None:
     verdict = f"refused: {flaw}"
+    await records.get(tx, instance, lock=True)
     if await audit_trail.has(tx, instance, event_id) or not await audit_trail.refuse(
         tx,
         instance=instance,

@@ -113,6 +113,7 @@ class Reconciler:
         self._climb = Climb(env, engine, settings, self._bell.ring)
         self._purged_to: ladder.Place | None = None
         self._held_to: ladder.Place | None = None
+        self._told_to: ladder.Place | None = None
         self._renamed_to = ""
         self._refused: dict[str, int] = {}  # failed starts, when the engine answered for the first
 
@@ -175,9 +176,9 @@ class Reconciler:
     async def _adopt(self, _: Report) -> None:
         """Takes on what replicas of the version before leave, while replicas are replaced."""
         async with self._env.store.transaction() as tx:
-            adopted = await ladder.adopt(tx, BATCH) + await interventions.adopt(tx, BATCH)
-        if adopted:
-            log.warning("reconciler: %d of the version before are looked after", adopted)
+            await ladder.adopt(tx, BATCH)
+            rows = await interventions.adopt(tx, self._told_to, BATCH)
+        self._told_to = next_place(rows, "opened_at")
 
     async def _give_up(self, report: Report) -> None:
         report.parked.extend(await last_resort.sweep(self._env, self._engine))

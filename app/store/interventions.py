@@ -1,4 +1,8 @@
-"""Interventions: what only a person can settle. One row each, and somebody is told until it is."""
+"""Interventions: what only a person can settle. One row each, and somebody is told until it is.
+
+Whoever changes one together with its instance's record locks the record first: two who do it the
+other way round wait for each other for ever.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import RowMapping, and_, case, select, update
+from sqlalchemy import RowMapping, case, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import attempts, insert_once, records
@@ -17,6 +21,8 @@ from workflows.messages import Incident, IncidentKind, Resolution
 
 # The incidents of a step on the way forward; turning down makes them moot.
 FORWARD = ("step_failed", "poison")
+
+Place = tuple[datetime, str]  # where a page ended: the time and the id of its last row
 
 LONGEST_RING = 300.0  # seconds between two doorbells of an answer
 
@@ -39,6 +45,7 @@ async def open_(tx: AsyncConnection, incident: Incident) -> None:
 
 async def read_resolution(tx: AsyncConnection, incident: Incident) -> Resolution:
     """The answer, if there is one; without one the instance is parked."""
+    await records.get(tx, incident.instance, lock=True)
     row = await get(tx, incident.id)
     if row is not None and row["action"] in ("retry", "settled"):
         await tx.execute(
@@ -64,6 +71,10 @@ async def answer(
     tx: AsyncConnection, id: str, *, action: Literal["retry", "settled"], note: str, by: str
 ) -> bool:
     """Answers once; `False` when somebody else was first. Nobody is told of it any more."""
+    row = await get(tx, id)
+    if row is None:
+        return False
+    await records.get(tx, row["instance"], lock=True)
     at = records.now()
     answered = {"action": action, "note": note, "answered_by": by, "answered_at": at}
     # Only whom it blocks waits to hear of the answer.
@@ -75,13 +86,12 @@ async def answer(
     )
     if won.rowcount != 1:
         return False
-    row = await get(tx, id)
-    if row is not None and action == "retry":
+    if action == "retry":
         await attempts.forgive(tx, row["key"])
     await tx.execute(
         update(record_table)
         .where(record_table.c.waiting_for == id, records.OPEN)
-        .where(record_table.c.id == (row["instance"] if row else None))
+        .where(record_table.c.id == row["instance"])
         .values(expected_at=at)
     )
     return True
@@ -199,20 +209,22 @@ async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
     return [row for row in rows if row["state"] == "scheduled"]
 
 
-async def adopt(tx: AsyncConnection, limit: int) -> int:
-    """Lets somebody be told of what is open and was to be told to nobody; returns of how many.
+async def adopt(tx: AsyncConnection, after: Place | None, limit: int) -> list[RowMapping]:
+    """Lets somebody be told of what is open and was to be told to nobody.
 
-    A replica of the version before opens them so, and tells of them once at most.
+    A replica of the version before opens them so. Looks at up to `limit` that are open, oldest
+    first, from behind `after`, and returns them.
     """
-    untold = and_(interventions.c.alert_at.is_(None), interventions.c.action.is_(None))
-    ids = list((await tx.execute(select(interventions.c.id).where(untold).limit(limit))).scalars())
-    if ids:
-        await tx.execute(
-            update(interventions)
-            .where(interventions.c.id.in_(ids), untold)
-            .values(alert_at=records.now())
-        )
-    return len(ids)
+    query = select(interventions.c.id, interventions.c.opened_at, interventions.c.alert_at)
+    query = query.where(interventions.c.action.is_(None))
+    if after is not None:
+        query = query.where(tuple_(interventions.c.opened_at, interventions.c.id) > after)
+    query = query.order_by(interventions.c.opened_at, interventions.c.id).limit(limit)
+    rows = list((await tx.execute(query)).mappings())
+    for row in rows:
+        if row["alert_at"] is None:
+            await tell_again(tx, row["id"], records.now())
+    return rows
 
 
 async def claim_untold(tx: AsyncConnection, limit: int) -> list[RowMapping]:

@@ -101,28 +101,36 @@ async def woken(tx: AsyncConnection, row: Any, *, anew: bool = False) -> None:
     await tx.execute(update(table).where(_unchanged(row)).values(woken_at=at))
 
 
-async def adopt(tx: AsyncConnection, limit: int) -> int:
-    """Expects something of instances of which nobody does; returns of how many.
+async def adopt(tx: AsyncConnection, limit: int) -> None:
+    """Expects something of up to `limit` instances of which nobody does.
 
     A replica of the version before knows no expectations: while replicas are replaced, it takes
     instances on without one.
     """
     unexpected = and_(AWAKE, table.c.expected_at.is_(None))
-    at_work = select(table.c.id).where(unexpected, table.c.status != "PARKED").limit(limit)
-    answered = (
+    # The order is no matter but to the planner: it is that of the index.
+    at_work = (
         select(table.c.id)
-        .join(interventions, interventions.c.id == table.c.waiting_for)
-        .where(unexpected, table.c.status == "PARKED", interventions.c.action.is_not(None))
-        .where(interventions.c.next_raise_at.is_not(None))
+        .where(unexpected, table.c.status != "PARKED")
+        .order_by(table.c.expected_at)
         .limit(limit)
     )
-    ids = [id for query in (at_work, answered) for id in (await tx.execute(query)).scalars()]
+    unread = select(interventions.c.instance).where(
+        interventions.c.next_raise_at.is_not(None), interventions.c.action.is_not(None)
+    )
+    answered = select(table.c.id).where(
+        unexpected, table.c.status == "PARKED", table.c.id.in_(unread)
+    )
+    ids = [
+        id
+        for query in (at_work, answered.limit(limit))
+        for id in (await tx.execute(query)).scalars()
+    ]
     at = func.coalesce(table.c.due_at, records.now())
     if ids:
         await tx.execute(
             update(table).where(table.c.id.in_(ids), unexpected).values(expected_at=at)
         )
-    return len(ids)
 
 
 async def expect(tx: AsyncConnection, row: Any, at: datetime | None) -> None:
