@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -113,7 +114,7 @@ class Reconciler:
         self._climb = Climb(env, engine, settings, self._bell.ring)
         self._purged_to: ladder.Place | None = None
         self._held_to: ladder.Place | None = None
-        self._told_to: ladder.Place | None = None
+        self._told_to: datetime | None = None
         self._renamed_to = ""
         self._refused: dict[str, int] = {}  # failed starts, when the engine answered for the first
 
@@ -178,7 +179,7 @@ class Reconciler:
         async with self._env.store.transaction() as tx:
             await ladder.adopt(tx, BATCH)
             rows = await interventions.adopt(tx, self._told_to, BATCH)
-        self._told_to = next_place(rows, "opened_at")
+        self._told_to = rows[-1]["opened_at"] if len(rows) == BATCH else None
 
     async def _give_up(self, report: Report) -> None:
         report.parked.extend(await last_resort.sweep(self._env, self._engine))

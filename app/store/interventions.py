@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import RowMapping, case, select, tuple_, update
+from sqlalchemy import RowMapping, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import attempts, insert_once, records
@@ -21,8 +21,6 @@ from workflows.messages import Incident, IncidentKind, Resolution
 
 # The incidents of a step on the way forward; turning down makes them moot.
 FORWARD = ("step_failed", "poison")
-
-Place = tuple[datetime, str]  # where a page ended: the time and the id of its last row
 
 LONGEST_RING = 300.0  # seconds between two doorbells of an answer
 
@@ -209,17 +207,18 @@ async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
     return [row for row in rows if row["state"] == "scheduled"]
 
 
-async def adopt(tx: AsyncConnection, after: Place | None, limit: int) -> list[RowMapping]:
+async def adopt(tx: AsyncConnection, since: datetime | None, limit: int) -> list[RowMapping]:
     """Lets somebody be told of what is open and was to be told to nobody.
 
     A replica of the version before opens them so. Looks at up to `limit` that are open, oldest
-    first, from behind `after`, and returns them.
+    first, that were opened since then, and returns them.
     """
     query = select(interventions.c.id, interventions.c.opened_at, interventions.c.alert_at)
     query = query.where(interventions.c.action.is_(None))
-    if after is not None:
-        query = query.where(tuple_(interventions.c.opened_at, interventions.c.id) > after)
-    query = query.order_by(interventions.c.opened_at, interventions.c.id).limit(limit)
+    if since is not None:
+        query = query.where(interventions.c.opened_at >= since)
+    # The order of the index.
+    query = query.order_by(interventions.c.action, interventions.c.opened_at).limit(limit)
     rows = list((await tx.execute(query)).mappings())
     for row in rows:
         if row["alert_at"] is None:

@@ -115,7 +115,7 @@ def on_a_clock() -> dict[str, Query]:
         "late": lambda tx: ladder.late(tx, 30, None, 100),
         "the next late": lambda tx: ladder.late(tx, 30, (now - timedelta(hours=1), "r-5"), 100),
         "adopted": lambda tx: ladder.adopt(tx, 100),
-        "told after all": lambda tx: interventions.adopt(tx, (old, "r-5"), 100),
+        "told after all": lambda tx: interventions.adopt(tx, old, 100),
         "held": lambda tx: ladder.held(tx, 5, None, 100),
         "given up": lambda tx: ladder.claim_given_up(tx, 8, 300),
         "answered": lambda tx: ladder.answered(tx, 100),
