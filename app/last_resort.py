@@ -14,7 +14,7 @@ from typing import Any
 from activities.effect import Env
 from app.audit import undo_without_engine
 from app.engine import Engine, EngineConfused, EngineUnavailable
-from app.store import interventions, ladder, records
+from app.store import inbox, interventions, ladder, records
 from workflows import of_record
 from workflows.messages import Incident, Turn
 
@@ -25,6 +25,7 @@ UNSTOPPABLE = 600.0  # seconds after which a person is asked about what does not
 ABREAST = 8
 IN_VAIN = "the engine got nowhere with it"
 TOO_LATE = "nothing was undone: it is behind its pivot, and only forward is a way out"
+UNHEARD = "nothing was undone: no run has taken what came meanwhile"
 NOT_STOPPED = "nothing was undone: the engine can neither run nor stop it"
 
 
@@ -57,8 +58,11 @@ async def _undo_and_ask(env: Env, engine: Engine, row: Any) -> bool:
         return await _ask(env, row["id"], f"{cause}; {NOT_STOPPED}")
     if row["pivoted"]:
         return await _ask(env, row["id"], f"{cause}; {TOO_LATE}")
-    if not await _turn_down(env, row["id"], cause):
+    unheard = await _turn_down(env, row["id"], cause)
+    if unheard is None:
         return False
+    if unheard:
+        return await _ask(env, row["id"], f"{cause}; {UNHEARD}: {', '.join(unheard)}")
     return await _ask(env, row["id"], f"{cause}; {await undo_without_engine(env, row)}")
 
 
@@ -85,21 +89,27 @@ async def _stop(engine: Engine, engine_id: str) -> bool | None:
     return True
 
 
-async def _turn_down(env: Env, id: str, cause: str) -> bool:
-    """Records the direction; one that moved before it was stopped is run again instead."""
+async def _turn_down(env: Env, id: str, cause: str) -> list[str] | None:
+    """Records the direction; returns the events because of which it does not.
+
+    One of those may be the pivot: the parcel has left. `None` where it is no longer ours, as one
+    that moved before it was stopped and is run again.
+    """
     async with env.store.transaction() as tx:
         record = await records.get(tx, id, lock=True)
         if record is None or record["state"] != "given_up":
-            return False
-        if record["direction"] == "down":
-            return True
+            return None
+        if record["direction"] == "down" or (record["woken_at"] and not _undos(record)):
+            return []
         if record["woken_at"] is None:
             await ladder.run_again(tx, record, runs=max(1, record["runs"]))
-            return False
-        if _undos(record):
+            return None
+        # The record's lock keeps others out: what is kept from now on finds it on its way down.
+        unheard = await inbox.unheard(tx, id)
+        if not unheard:
             await records.turn(tx, Turn(instance=id, direction="down", reason=cause[:500]))
             await interventions.close_forward(tx, id)
-    return True
+    return unheard
 
 
 def _undos(record: Any) -> bool:

@@ -283,6 +283,18 @@ async def named(tx: AsyncConnection, instance: str, name: str) -> list[RowMappin
     return list((await tx.execute(query)).mappings())
 
 
+async def unheard(tx: AsyncConnection, instance: str) -> list[str]:
+    """The types of kept events that no run has taken, oldest first; not what we tell it."""
+    query = (
+        select(inbox.c.type)
+        .where(inbox.c.instance == instance, inbox.c.consumed_at.is_(None))
+        .where(inbox.c.name.not_in(ALWAYS_RAISED))
+        .order_by(inbox.c.received_at)
+        .limit(10)
+    )
+    return list((await tx.execute(query)).scalars())
+
+
 async def waits_of(tx: AsyncConnection, instance: str, name: str) -> dict[str, str]:
     """The waits for a name that were opened so far, by token, and their states."""
     query = select(waits.c.token, waits.c.state).where(

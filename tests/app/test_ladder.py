@@ -331,6 +331,27 @@ async def test_nothing_is_undone_behind_the_pivot(
     assert (await world.record("task"))["direction"] == "forward"
 
 
+@pytest.mark.parametrize("heard", [False, True])
+async def test_nothing_is_undone_behind_an_event_that_no_run_has_taken(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, heard: bool
+) -> None:
+    """It may be the pivot: the parcel has left, and the engine never told the run."""
+    undone = await given_up(world, monkeypatch)
+    event = {"event_id": "e-1", "name": "carrier", "type": "carrier.picked_up"}
+    async with world.store.transaction() as tx:
+        await inbox.keep(tx, instance="task", data={}, **event)
+        if heard:
+            await inbox.consumed(tx, "task", "carrier", "e-1", by="carrier/1")
+    assert await last_resort.sweep(world.env, world.as_engine) == ["task"]
+    (asked,) = await world.asked("task")
+    if heard:
+        assert undone == ["task"]
+        return
+    assert undone == []
+    assert "carrier.picked_up" in asked["reason"]
+    assert (await world.record("task"))["direction"] == "forward"
+
+
 async def test_nothing_is_undone_beside_a_run_that_may_be_alive(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
