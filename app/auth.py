@@ -5,6 +5,7 @@ A key belongs to one algorithm, so a token cannot choose how it is verified (RFC
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
@@ -13,10 +14,10 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.common import Parts, PartsOf
+from app.api.common import ID_PATTERN, Parts, PartsOf
 from app.errors import Problem
 from app.settings import SigningKey
-from app.store import clock
+from app.store import audit_trail, clock, records
 
 AUDIENCE = "steadfast"
 LINK_AUDIENCE = "steadfast-link"
@@ -93,10 +94,32 @@ def require(*roles: Role) -> Callable[[PartsOf, Request, Any], Awaitable[Princip
     async def check(parts: PartsOf, request: Request, _: Any = BEARER) -> Principal:
         principal = authenticate(parts, request)
         if not principal.roles.intersection(roles):
+            if request.method != "GET":  # looking writes nothing
+                await _note_refusal(parts, principal, request)
             raise Problem(403, "wrong-role", "Not allowed", f"needs {' or '.join(roles)}")
         return principal
 
     return check
+
+
+async def _note_refusal(parts: Parts, principal: Principal, request: Request) -> None:
+    """Keeps in the trail of an instance who has tried what, as often as the trail keeps it."""
+    instance = request.path_params.get("id", "").partition("/")[0]
+    if not re.fullmatch(ID_PATTERN, instance):
+        return  # what the path says is not validated yet
+    what = request.url.path.rpartition("/")[2]
+    async with parts.store.transaction() as tx:
+        if await records.get(tx, instance) is None:
+            return
+        await audit_trail.refuse(
+            tx,
+            instance=instance,
+            who=principal.subject,
+            via="api",
+            what="answer" if request.url.path.startswith("/interventions/") else what,
+            verdict="role",
+            event_id=None,
+        )
 
 
 Requester = Annotated[Principal, Depends(require("requester", "operator"))]

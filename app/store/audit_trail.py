@@ -52,7 +52,7 @@ async def refuse(tx: AsyncConnection, *, instance: str, verdict: str, **row: Any
         return False
     await write(tx, instance=instance, verdict=verdict, **row)
     if past + 1 == REFUSALS:
-        reason = f"{REFUSALS} attempts at a decision were refused; more leave no trace"
+        reason = f"{REFUSALS} attempts at a decision or an action were refused; more leave no trace"
         await interventions.ask_once(tx, instance, f"{instance}/decisions", "forged", reason)
     return True
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.store import interventions, records
+from app.store import audit_trail, interventions, records
 from tests.support.fake_engine import FakeEngine
 from tests.support.site import Site, bearer, site
 from workflows.messages import Ending, Incident, Turn
@@ -136,6 +136,41 @@ async def test_202_is_a_promise_that_is_kept(office: Site, engine: FakeEngine, w
     row = await record(office)
     assert row["control_at"] is None
     assert row["outcome"] == ("TERMINATED" if what == "terminate" else None)
+
+
+@pytest.mark.parametrize("what", ["cancel", "suspend", "resume", "retry", "terminate"])
+async def test_who_tries_without_the_role_is_in_the_trail(
+    office: Site, engine: FakeEngine, what: str
+) -> None:
+    before = await record(office)
+    for path in (f"/workflows/{ID}/{what}", f"/interventions/{ID}/notify/1"):
+        answer = await office.http.post(path, json={}, headers=bearer("a-1", "approver"))
+        assert answer.status_code == 403
+    for path in ("/interventions", "/audit/findings"):  # looking writes nothing
+        answer = await office.http.get(path, headers=bearer("a-1", "approver"))
+        assert answer.status_code == 403
+    assert await trail(office) == [("a-1", what, None), ("a-1", "answer", None)]
+    assert (await record(office), dict(engine.calls)) == (before, {})
+
+
+@pytest.mark.parametrize("id", ["a%00b", "%2e%2e", "nobody", "x" * 300, "a||b", "\u00e4"])
+async def test_who_may_not_is_told_so_whatever_the_path_says(database_url: str, id: str) -> None:
+    async with site(database_url, engine=FakeEngine()) as office:
+        answer = await office.http.post(
+            f"/workflows/{id}/cancel", headers=bearer("a-1", "approver")
+        )
+    assert answer.status_code in (403, 422)
+
+
+async def test_whoever_tries_for_ever_fills_nobodys_disk_and_is_noticed(office: Site) -> None:
+    for _ in range(audit_trail.REFUSALS + 5):
+        path = f"/workflows/{ID}/cancel"
+        answer = await office.http.post(path, headers=bearer("a-1", "approver"))
+        assert answer.status_code == 403
+    async with office.store.reading() as tx:
+        assert len(await audit_trail.page(tx, ID, 0, 1000)) == audit_trail.REFUSALS
+        (alert,) = await interventions.of_instance(tx, ID)
+    assert (alert["kind"], alert["blocking"]) == ("forged", False)
 
 
 async def test_terminate_says_where_what_was_left_standing_is_listed(office: Site) -> None:
