@@ -124,21 +124,30 @@ class Audit:
         await findings.postpone(tx, later)
 
     async def _hear_and_ask(self, report: Counter[str]) -> None:
-        """A person's answer is about what the intervention listed, and nothing found since."""
+        """A person's answer is about what was listed at first: what came since is asked anew.
+
+        Nobody knows when the person read it, and it may have grown while they did.
+        """
+        at = records.now()
         async with self._env.store.transaction() as tx:
             last = await interventions.latest(tx, NAME)
+            left = 0
             if last is not None and last["action"] is not None:
-                report["settled"] += await _obey(tx, last["action"])
-            new = await findings.move(tx, "found", state="asked")
-            if new:
+                report["settled"] += await _obey(tx, last, at)
+                left = await findings.count(tx, "asked")
+            elif last is not None:
+                # Later than its opening, by whichever clock.
+                at = max(at, last["opened_at"] + timedelta(microseconds=1))
+            new = await findings.move(tx, "found", state="asked", found_at=at)
+            if new or left:
                 await _ask(tx, last)
         report["asked"] += new
 
 
-async def _obey(tx: AsyncConnection, action: str) -> int:
-    at = records.now()
-    if action == "settled":
-        return await findings.move(tx, "asked", state="settled", settled_at=at)
+async def _obey(tx: AsyncConnection, answered: Any, at: datetime) -> int:
+    if answered["action"] == "settled":
+        until = answered["opened_at"]
+        return await findings.move(tx, "asked", until=until, state="settled", settled_at=at)
     await findings.move(tx, "asked", state="waiting", look_at=at)
     return 0
 

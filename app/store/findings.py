@@ -85,10 +85,14 @@ async def drop(tx: AsyncConnection, keys: Collection[str]) -> None:
         await tx.execute(delete(findings).where(findings.c.key.in_(keys)))
 
 
-async def move(tx: AsyncConnection, before: str, **values: Any) -> int:
-    """Changes every row of a state; returns how many there were."""
-    done = await tx.execute(update(findings).where(findings.c.state == before).values(**values))
-    return done.rowcount
+async def move(
+    tx: AsyncConnection, before: str, until: datetime | None = None, **values: Any
+) -> int:
+    """Changes every row of a state, perhaps only what was found by then; returns how many."""
+    change = update(findings).where(findings.c.state == before)
+    if until is not None:
+        change = change.where(findings.c.found_at <= until)
+    return (await tx.execute(change.values(**values))).rowcount
 
 
 async def count(tx: AsyncConnection, state: str, since: datetime | None = None) -> int:

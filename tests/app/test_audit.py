@@ -300,6 +300,25 @@ async def test_an_answer_is_about_what_was_listed_and_nothing_found_since(books:
     assert await books.states() == {"order-1/charge": "settled", "order-2/charge": "asked"}
 
 
+async def test_an_answer_is_not_about_what_was_added_while_the_person_read(books: Books) -> None:
+    """It was one charge when somebody was told of it, and two when they answered."""
+    await books.witness.charge("order-1/charge")
+    await books.sweep()
+    await books.witness.charge("order-2/charge")
+    await books.sweep(later=4)
+    (both,) = await books.asked()
+    assert "2 times" in both
+    await books.answer("audit/1", "settled")
+    await books.sweep(later=5)
+    assert await books.states() == {"order-1/charge": "settled", "order-2/charge": "asked"}
+    _, second = await books.asked()
+    assert "order-2" in second
+    with hours_later(5):
+        await books.answer("audit/2", "settled")
+    await books.sweep(later=6)
+    assert await books.states() == dict.fromkeys(("order-1/charge", "order-2/charge"), "settled")
+
+
 async def test_a_refund_that_is_pending_is_no_failure(books: Books) -> None:
     await books.order("order-1", "REFUSED")
 

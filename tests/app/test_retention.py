@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import func, insert, select, update
 
 from app import housekeeping
@@ -111,6 +112,23 @@ async def test_what_is_open_is_kept_for_ever(store: Store) -> None:
     assert await rows(store) == before
     assert await intervention(store, "asked/refund/1") is not None
     assert await consumers(store, "payment.captured", "late-event") == [None]
+
+
+async def test_what_the_audit_settled_is_kept_for_a_month_however_it_is_set(store: Store) -> None:
+    """The audit reads a month back when it begins anew, and must not ask of the same again."""
+    with pytest.raises(ValidationError):
+        Keep(records=29 * 86_400)
+    async with store.transaction() as tx:
+        row = {"instance": "x", "why": "w", "found_at": records.now()}
+        for state in ("settled", "refunded"):
+            over = {"key": f"x/{state}", "state": state, "settled_at": records.now()}
+            await tx.execute(insert(findings).values(**row, **over))
+        await tx.execute(insert(findings).values(key="x/asked", state="asked", **row))
+    tidy = Housekeeping(store, Keep(records=30 * 86_400))
+    for days, left in ((29, 3), (31, 1), (4000, 1)):
+        with later(days=days):
+            await tidy.sweep()
+        assert await rows(store) == {"findings": left}
 
 
 async def test_an_answer_that_a_running_instance_may_read_again_is_kept(store: Store) -> None:
