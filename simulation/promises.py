@@ -14,7 +14,6 @@ from simulation.schedule import DAY, HOUR
 AFTERWARDS = ("/late_refund", "/audit_refund")
 # Interventions that are right only if the engine has damaged something, or somebody was away.
 DAMAGE = ("stuck", "bad_deployment", "poison", "unaccounted", "forged")
-RUNS = 2  # times that an instance is run again before it is undone, and a person is asked
 UNSTARTED = 600.0  # seconds without an engine after which a person is told
 
 
@@ -23,7 +22,8 @@ def as_drawn(seen: Seen) -> str | None:
     if not seen.ended:
         return None
     right = seen.story.outcomes
-    if seen.strain.harsh or seen.strain.damaged > RUNS:
+    if seen.strain.harsh or any(one["kind"] == "stuck" for one in seen.asked):
+        # What the engine broke again and again was undone; another promise asks whether rightly.
         right = right | seen.story.faulty
     if seen.outcome in right:
         return None

@@ -91,4 +91,6 @@ def _lasting(one: Disturbance) -> float:
 
 
 def _damages(one: Disturbance) -> bool:
-    return isinstance(one, Misdelivery) and one.fate in ("failed", "stale")
+    if not isinstance(one, Misdelivery):
+        return False
+    return one.fate in ("failed", "stale") or (one.item, one.fate) == ("activity", "lost")

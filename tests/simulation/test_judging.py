@@ -108,6 +108,17 @@ def test_an_undo_that_is_given_up_before_the_day_is_over_is_seen(
         assert ("undos_are_patient" in _broken(_with(order, interventions=[one]))) is seen
 
 
+def test_what_the_engine_broke_for_good_may_be_undone_and_nothing_else(
+    order: tuple[Schedule, Result],
+) -> None:
+    (id,) = order[1].records
+    records = {id: {**one, "outcome": "COMPENSATED"} for id, one in order[1].records.items()}
+    asked = {"id": f"{id}/engine/1", "instance": id, "kind": "stuck", "reason": "-", "action": None}
+    assert "as_drawn" not in _broken(_with(order, records=records, interventions=[asked]))
+    broken = _broken(_with(order, records=records, interventions=[{**asked, "kind": "forged"}]))
+    assert {"as_drawn", "nobody_is_asked_in_vain"} <= broken
+
+
 def test_what_nobody_answered_is_unknown_and_not_kept(order: tuple[Schedule, Result]) -> None:
     answers = [replace(one, status=0) for one in order[1].answers]
     judgement = _with(order, answers=answers)
