@@ -142,6 +142,9 @@ class Climb:
                 await ladder.expect(tx, row, due)
             return
         patience = self._settings.stall_after if self._at_once else brake.patience
+        # Each run is given twice the time of the one before it: the next rungs are the dangerous
+        # ones, and an engine that is slow for one instance alone shows no queue.
+        patience *= 2 ** min(self._runs(row), MAX_RUNS)
         if (at - row["expected_at"]).total_seconds() <= patience:
             return
         if row["woken_at"] is None:

@@ -229,6 +229,21 @@ async def test_a_persons_retry_of_a_stall_tries_again_at_once(world: World) -> N
     assert done.run_again, "also those that had both their runs"
 
 
+async def test_each_run_is_given_twice_the_time_of_the_one_before(world: World) -> None:
+    for runs in range(3):
+        id = await world.running(f"task-{runs}")
+        async with world.store.transaction() as tx:
+            await tx.execute(update(table).where(table.c.id == id).values(runs=runs))
+    await world.sweeps(STALL_AFTER)  # until the brake has watched for long enough
+    for runs in range(3):
+        expected = (await world.record(f"task-{runs}"))["expected_at"]
+        for _ in range(100):
+            if f"task-{runs}" in (await world.sweeps(5)).woken:
+                break
+        waited = (records.now() - expected).total_seconds()
+        assert 2**runs * STALL_AFTER < waited <= 2**runs * STALL_AFTER + 10
+
+
 async def test_one_that_moved_since_it_was_seen_is_not_run_again(world: World) -> None:
     await world.running("task")
     seen = await world.record("task")
