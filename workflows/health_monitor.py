@@ -189,13 +189,13 @@ class Watch(Instance):
 
     def check(self, checks: Checks) -> Yields[Health]:
         """Asks the service."""
-        asked = yield self._store("health.check", checks)
+        asked = yield from self._store("health.check", checks)
         return Health.model_validate(asked)
 
     def compare(self, generation: int, health: Health) -> Yields[Round]:
         """Compares with the round before, once, however often this is asked."""
         finding = Finding(instance=self._id, generation=generation, health=health)
-        return Round.model_validate((yield self._store("health.compare", finding)))
+        return Round.model_validate((yield from self._store("health.compare", finding)))
 
     def tell(self, alert: Alert, to: str) -> Yields[None]:
         """Sends an alert; one that cannot be sent stays due, and a person is asked."""
@@ -204,7 +204,7 @@ class Watch(Instance):
         answer = yield from self._try("health.alert", name, letter)
         if not answer.done:
             untold = Untold(instance=self._id, key=f"{self._id}/{name}", answer=answer)
-            yield self._store("health.ask", untold)
+            yield from self._store("health.ask", untold)
 
     def sleep(self, generation: int, seconds: float | None) -> Yields[bool]:
         """Sleeps for so long; `False` when a control came first."""
@@ -228,7 +228,7 @@ class Watch(Instance):
             raised=raised,
             told=told,
         )
-        return Round.model_validate((yield self._store("health.plan", look)))
+        return Round.model_validate((yield from self._store("health.plan", look)))
 
     def _heard(self) -> Yields[list[Any]]:
         for name in INERT:

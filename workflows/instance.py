@@ -80,7 +80,7 @@ class Instance(Run):
         start = Start(
             instance=self._id, engine_id=self._ctx.instance_id, kind=kind, version=version
         )
-        self._beginning = Beginning.model_validate((yield self._store("record.begin", start)))
+        self._beginning = Beginning.model_validate((yield from self._store("record.begin", start)))
         return self._beginning
 
     def is_patched(self, name: str) -> bool:
@@ -153,7 +153,7 @@ class Instance(Run):
     ) -> Yields[str]:
         """Keeps the outcome in the record, where it outlives the engine's instance."""
         ending = Ending(instance=self._id, outcome=outcome, reason=reason, detail=detail)
-        yield self._store("record.end", ending)
+        yield from self._store("record.end", ending)
         return outcome
 
     def _try(
@@ -222,7 +222,7 @@ class Instance(Run):
             reason=f"{answer.result}: {answer.reason or 'no reason given'}"[:500],
             blocking=blocking,
         )
-        yield self._store("record.open_intervention", incident)
+        yield from self._store("record.open_intervention", incident)
         return incident
 
     def _resolution(self, incident: Incident, *, cancellable: bool = False) -> Yields[str]:
@@ -230,7 +230,7 @@ class Instance(Run):
             if cancellable:
                 yield from self._stop_if_cancelled()
             resolution = Resolution.model_validate(
-                (yield self._store("record.read_resolution", incident))
+                (yield from self._store("record.read_resolution", incident))
             )
             if resolution.action:
                 return resolution.action
@@ -249,4 +249,4 @@ class Instance(Run):
             raise Abort("cancelled")
 
     def _take(self, wait: Wait) -> Yields[Taken]:
-        return Taken.model_validate((yield self._store("record.take", wait)))
+        return Taken.model_validate((yield from self._store("record.take", wait)))

@@ -14,8 +14,11 @@ from workflows.messages import Answer, Call, Message, RetryRule
 T = TypeVar("T")
 Yields = Generator[Any, Any, T]
 
-# The store belongs to the application: its outages end, and nothing sensible can be done before.
 STORE_RETRY = RetryRule(attempts=20, first=0.2, cap=15)
+# The store belongs to the application: its outages end, and nothing sensible can be done before.
+# They are no fault of a step, and use up none of its patience.
+STORE_AWAY = "StoreAway"  # the type of error that says so
+STORE_CAP = 900.0  # seconds; the longest pause between two tries of a store that is away
 UNDO_CAP = 1800.0  # seconds; the longest pause between two tries of a patient undo
 
 
@@ -42,18 +45,38 @@ class Run:
         message = call.model_copy(update={"retry": rule}).model_dump(
             mode="json", exclude_defaults=True
         )
-        policy = _policy(rule, call.key)
         try:
-            raw = yield self._ctx.call_activity(activity, input=message, retry_policy=policy)
+            raw = yield from self._while_away(activity, message, rule, call.key)
         except TaskFailedError as failure:
             return Answer(result="exhausted", reason=failure.details.message[:500])
         return Answer.model_validate(raw)
 
-    def _store(self, activity: str, message: Message) -> Any:
+    def _store(self, activity: str, message: Message) -> Yields[Any]:
         body = message.model_dump(mode="json")
-        return self._ctx.call_activity(
-            activity, input=body, retry_policy=_policy(STORE_RETRY, self._key(activity))
-        )
+        key = self._key(activity)
+        return (yield from self._while_away(activity, body, STORE_RETRY, key))
+
+    def _while_away(self, activity: str, body: Any, rule: RetryRule, key: str) -> Yields[Any]:
+        """Calls an activity under a rule, which begins anew once the store is back.
+
+        Raises:
+            TaskFailedError: every attempt has failed, and the store was there for the last.
+        """
+        away = 0
+        while True:
+            # Now and then a single try, so that a weekend makes no long history.
+            policy = _policy(rule.model_copy(update={"attempts": 1}) if away else rule, key)
+            try:
+                return (yield self._ctx.call_activity(activity, input=body, retry_policy=policy))
+            except TaskFailedError as failure:
+                if failure.details.error_type == STORE_AWAY:
+                    away += 1
+                    pause = min(STORE_CAP, 15.0 * 2 ** min(away, 10))
+                    yield self._ctx.create_timer(timedelta(seconds=pause))
+                elif away:
+                    away = 0
+                else:
+                    raise
 
     def _doorbell(self, name: str) -> Any:
         # Kept until it rings: a wait that loses a race stays registered with the engine and would

@@ -174,14 +174,14 @@ class Saga(Instance):
 
     def _compensate(self, abort: Abort, steps: Sequence[Step]) -> Yields[str | None]:
         """Undoes in reverse and goes on past a failure; says why, when it turned forward again."""
-        yield self._turn("down", abort.reason, refused=abort.refused)
+        yield from self._turn("down", abort.reason, refused=abort.refused)
         failed: list[tuple[Undo, Answer, Incident | None]] = []
         for undo in self._undos(steps):
             answer = yield from self._undo(undo, self._retry)
             if answer.result == "too_late" and self._too_late_for_all(undo):
                 # Forward is the way out.
                 reason = f"too late to undo {undo.step.name} ({abort.reason})"
-                yield self._turn("forward", reason)
+                yield from self._turn("forward", reason)
                 return reason
             if not answer.done:
                 # What was refused, patience cannot help.
@@ -239,15 +239,15 @@ class Saga(Instance):
         return (yield from self._open(undo.name, "undo_failed", answer))
 
     def _wait_to_be_reconciled(self, step: Step) -> Yields[None]:
-        yield self._store("record.hold", Hold(instance=self._id, step=step.name))
+        yield from self._store("record.hold", Hold(instance=self._id, step=step.name))
         yield when_any([self._doorbell("reconcile"), self._doorbell("cancel")])
         self._answer_door("reconcile")
         yield from self._stop_if_cancelled()
         self._count_round()
 
-    def _turn(self, direction: Direction, reason: str, *, refused: bool = False) -> Any:
+    def _turn(self, direction: Direction, reason: str, *, refused: bool = False) -> Yields[Any]:
         turn = Turn(instance=self._id, direction=direction, reason=reason[:500], refused=refused)
-        return self._store("record.turn", turn)
+        return (yield from self._store("record.turn", turn))
 
 
 def undos(id: str, steps: Sequence[Step], ordinals: Mapping[str, int]) -> list[Undo]:

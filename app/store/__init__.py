@@ -6,8 +6,8 @@ side and the worker each open their own.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from sqlalchemy import Table, event, exc
@@ -16,6 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 TIMEOUT = 10.0  # seconds that a server may take for one answer
 BUSY_TIMEOUT = 30  # seconds; sqlite has one writer at a time, and the others queue here
+
+
+class StoreAway(OSError):
+    """The store is away or busy; workflows know this by its name, and wait until it is back."""
 
 
 class Store:
@@ -29,19 +33,41 @@ class Store:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that commits at the end of the block and rolls back on any error."""
-        async with self.engine.begin() as tx, _let_go(tx):
-            yield tx
+        """A transaction that commits at the end of the block and rolls back on any error.
+
+        Raises:
+            StoreAway: the store did not answer, or not in time.
+        """
+        with _telling():
+            async with self.engine.begin() as tx, _let_go(tx):
+                yield tx
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for single reads; it takes no lock and waits for nobody."""
-        async with self.engine.connect() as connection, _let_go(connection):
-            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+        """A connection for single reads; it takes no lock and waits for nobody.
+
+        Raises:
+            StoreAway: the store did not answer, or not in time.
+        """
+        with _telling():
+            async with self.engine.connect() as connection, _let_go(connection):
+                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     async def close(self) -> None:
         """Closes every connection."""
         await self.engine.dispose()
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    try:
+        yield
+    except StoreAway:
+        raise
+    except Exception as error:
+        if unavailable(error):
+            raise StoreAway(f"{type(error).__name__}: {error}"[:500]) from error
+        raise
 
 
 @asynccontextmanager
