@@ -10,6 +10,7 @@ from activities.effect import Env, tell_of_lost
 from app import decisions
 from app.store import inbox, interventions, records, runs
 from workflows.approval import EVENT
+from workflows.health_monitor import RING
 from workflows.messages import (
     Beginning,
     Ending,
@@ -21,8 +22,6 @@ from workflows.messages import (
     Turn,
     Wait,
 )
-
-RING = {"ring": True}  # what our own doorbells carry
 
 
 async def begin(env: Env, message: dict[str, Any]) -> Beginning:

@@ -7,7 +7,7 @@ import logging
 import uvicorn
 
 from app.main import create_app
-from app.settings import Settings
+from app.settings import from_environment
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     for own_handler in ("durabletask-worker", "durabletask-client", "WorkflowRuntime"):
         logging.getLogger(own_handler).propagate = False
-    settings = Settings()
+    settings = from_environment()
     uvicorn.run(
         create_app(settings),
         host=settings.host,

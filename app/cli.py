@@ -20,7 +20,7 @@ from app.controls import SignedControl
 from app.decisions import SignedDecision
 from app.engine import Engine
 from app.reconcile import Reconciler
-from app.settings import Settings
+from app.settings import Settings, from_environment
 from app.signatures import Signed
 from app.store.controls import NAME
 from app.worker import make_env
@@ -155,21 +155,21 @@ def main() -> int:
     if given.command == "replay":
         return _replay(given.paths)
     if given.command == "token":
-        print(_token(Settings(), given.subject, given.roles, given.seconds))
+        print(_token(from_environment(), given.subject, given.roles, given.seconds))
         return 0
     if given.command == "decision":
-        print(_signed_decision(Settings(), given))
+        print(_signed_decision(from_environment(), given))
         return 0
     if given.command == "control":
-        print(_signed_control(Settings(), given))
+        print(_signed_control(from_environment(), given))
         return 0
     if given.command == "audit":
-        print(json.dumps(asyncio.run(_audit(Settings())), indent=2))
+        print(json.dumps(asyncio.run(_audit(from_environment())), indent=2))
         return 0
     if given.command == "record":
         print(asyncio.run(_record(given.id, given.folder)))
     else:
-        print(json.dumps(asyncio.run(_reconcile(Settings())), indent=2))
+        print(json.dumps(asyncio.run(_reconcile(from_environment())), indent=2))
     return 0
 
 

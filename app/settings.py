@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from activities import ACTIVITIES
 from activities.effect import DEADLINE
@@ -157,6 +167,26 @@ class Settings(BaseSettings):
                 f"no provider {', '.join(sorted(strange))}; {', '.join(sorted(known))}"
             )
         return providers
+
+
+def from_environment() -> Settings:
+    """The settings, for a program that ends with 2 and a line for each that is wrong.
+
+    Raises:
+        SystemExit: 2; which variables are wrong, and why, was written to standard error.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [(item["loc"], item["msg"]) for item in error.errors(include_input=False)]
+    except SettingsError as error:
+        # It names the field, and nothing else that can be told from it is safe to show.
+        named = re.search(r'field "(\w+)"', str(error))
+        wrong = [((named[1] if named else "?",), "is not the JSON that it should be")]
+    for (field, *inside), why in wrong:
+        at = "".join(f" ({part})" for part in inside)
+        print(f"STEADFAST_{str(field).upper()}{at}: {why}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 class SidecarSettings(BaseSettings):

@@ -26,7 +26,7 @@ async def undo_without_engine(env: Env, record: Any) -> str:
     steps = version.steps(version.input.model_validate(record["input"]))
     id, said = record["id"], []
     async with env.store.reading() as tx:
-        ordinals = await attempts.ordinals(tx, id)
+        ordinals = (await attempts.tried(tx, id)).ordinals
     for undo in undos(id, steps, ordinals):
         call = Call(
             instance=id, key=f"{id}/{undo.name}", body=undo.step.undo_body, undoes=undo.undoes

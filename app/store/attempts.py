@@ -150,31 +150,31 @@ async def forgive(tx: AsyncConnection, key: str) -> None:
     await tx.execute(update(attempts).where(attempts.c.key == key).values(forgiven=True))
 
 
-async def ordinals(tx: AsyncConnection, instance: str) -> dict[str, int]:
-    """The highest ordinal under which each repeated step of an instance was tried."""
-    query = select(attempts.c.key).where(attempts.c.instance == instance).distinct()
-    found: dict[str, int] = {}
-    for key in (await tx.execute(query)).scalars():
-        repeated = re.fullmatch(r"[^/]+/(.+)/(\d{1,6})", key)
-        if repeated:
-            name, ordinal = repeated[1], int(repeated[2])
-            found[name] = max(found.get(name, 1), ordinal)
-    return found
+@dataclass(frozen=True)
+class Tried:
+    """What earlier runs of an instance tried: steps, done undos, and the highest ordinals."""
+
+    steps: list[str]
+    undone: list[str]
+    ordinals: dict[str, int]
 
 
-async def names(tx: AsyncConnection, instance: str) -> tuple[list[str], list[str]]:
-    """The steps of an instance that were tried so far, and the undos that were done."""
+async def tried(tx: AsyncConnection, instance: str) -> Tried:
+    """The steps that were tried so far, the undos that were done, and their ordinals."""
     query = select(attempts.c.key, attempts.c.undoes, attempts.c.result).where(
         attempts.c.instance == instance
     )
-    tried, undone = set(), set()
+    steps, undone = set(), set()
+    ordinals: dict[str, int] = {}
     for key, undoes, result in await tx.execute(query):
         name = key.partition("/")[2].partition("/")[0]
         if undoes is None:
-            tried.add(name)
+            steps.add(name)
         elif result in ("applied", "closed", "pending"):
             undone.add(name)
-    return sorted(tried), sorted(undone)
+        if repeated := re.fullmatch(r"[^/]+/(.+)/(\d{1,6})", key):
+            ordinals[repeated[1]] = max(ordinals.get(repeated[1], 1), int(repeated[2]))
+    return Tried(sorted(steps), sorted(undone), ordinals)
 
 
 async def of_instance(tx: AsyncConnection, instance: str) -> list[RowMapping]:

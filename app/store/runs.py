@@ -31,7 +31,7 @@ async def begin(tx: AsyncConnection, start: Start) -> Beginning:
     down = await records.cancelled(tx, record)
     cancelled = down and record["direction"] == "forward"
     version = record["version"] or start.version
-    tried, undone = await attempts.names(tx, start.instance)
+    earlier = await attempts.tried(tx, start.instance)
     await records.progress(
         tx,
         start.instance,
@@ -43,9 +43,9 @@ async def begin(tx: AsyncConnection, start: Start) -> Beginning:
         proceed=True,
         input=record["input"],
         version=version,
-        ordinals=await attempts.ordinals(tx, start.instance) if tried else {},
-        tried=tried,
-        undone=undone,
+        ordinals=earlier.ordinals if earlier.steps else {},
+        tried=earlier.steps,
+        undone=earlier.undone,
         direction="down" if down else "forward",
         reason="cancelled" if cancelled else record["reason"],
         refused=record["refused"],

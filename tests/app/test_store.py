@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import event
 
-from app.store import Store, inbox, interventions, leases, records
+from app.store import Store, attempts, inbox, interventions, leases, records, runs
 from app.store.migrate import migrate
 from app.store.schema import metadata
-from workflows.messages import Ending, Incident, Taken, Wait
+from workflows.messages import Ending, Incident, Start, Taken, Wait
 
 ID = "order-1"
 
@@ -227,3 +228,23 @@ async def test_a_read_does_not_wait_for_a_writer(store: Store) -> None:
             record = await records.get(reader, ID)
     assert record is not None
     assert record["status"] == "ACCEPTED"
+
+
+async def test_a_run_that_begins_reads_the_attempts_before_it_once(store: Store) -> None:
+    async with store.transaction() as tx:
+        await records.accept(
+            tx, id="o", kind="order_fulfilment", idempotency_key=None, request_hash="", input={}
+        )
+        begun = {"instance": "o", "key": "o/reserve/2", "operation": "inventory.reserve"}
+        number = await attempts.begin(tx, **begun, undoes=None, alone=False)
+        await attempts.finish(tx, number, result="applied")
+    asked: list[str] = []
+    event.listen(
+        store.engine.sync_engine,
+        "before_cursor_execute",
+        lambda *arguments: asked.append(arguments[2]),
+    )
+    async with store.transaction() as tx:
+        beginning = await runs.begin(tx, Start(instance="o", kind="order_fulfilment"))
+    assert (beginning.tried, beginning.ordinals) == (["reserve"], {"reserve": 2})
+    assert len([one for one in asked if "FROM attempts" in one]) == 1
