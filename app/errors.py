@@ -48,7 +48,8 @@ def document(
     content = {"type": TYPE + name, "title": title, "status": status, **more}
     if detail:
         content["detail"] = detail
-    return JSONResponse(content, status, media_type="application/problem+json")
+    headers = {"Retry-After": RETRY_AFTER} if status == 503 else None
+    return JSONResponse(content, status, headers, media_type="application/problem+json")
 
 
 async def _problem(_: Request, error: Exception) -> JSONResponse:
@@ -94,9 +95,7 @@ async def _store(_: Request, error: Exception) -> JSONResponse:
     if not unavailable(error):
         raise error
     log.warning("the store is away: %s", type(error).__name__)
-    answer = document(503, "store-unavailable", "Try again", "the store does not answer")
-    answer.headers["Retry-After"] = RETRY_AFTER
-    return answer
+    return document(503, "store-unavailable", "Try again", "the store does not answer")
 
 
 async def _bug(_: Request, error: Exception) -> JSONResponse:

@@ -16,7 +16,7 @@ from app.api.views import moment
 from app.api.workflows import Limit, unknown
 from app.auth import Operator, Reader
 from app.errors import Problem
-from app.store import controls, monitors, records
+from app.store import audit_trail, controls, monitors, records
 from workflows.health_monitor import (
     HOUR,
     CheckTimeout,
@@ -142,5 +142,15 @@ async def control_monitor(
         if record["state"] == "ended":
             raise Problem(409, "ended", "Ended already", f"its outcome is {record['outcome']}")
         event_id = await controls.keep(tx, id, control)
+        if not await audit_trail.has(tx, id, event_id):
+            await audit_trail.write(
+                tx,
+                instance=id,
+                who=operator.subject,
+                via="api",
+                what=control.action,
+                verdict="accepted",
+                event_id=event_id,
+            )
     parts.relay.poke()
     return {"id": id, "event_id": event_id}

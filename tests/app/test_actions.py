@@ -250,3 +250,15 @@ async def test_versions_can_be_told_apart_in_the_list(office: Site, engine: Fake
     assert await listed(version="v2", status="WAITING") == ["new"]
     assert await listed(version="v3") == []
     assert (await office.http.get("/workflows/old", headers=OPERATOR)).json()["version"] == "v1"
+
+
+async def test_who_controls_a_monitor_is_kept_once_for_each_event(
+    office: Site, engine: FakeEngine
+) -> None:
+    await under_way(office, engine, id="m-1", kind="health_monitor")
+    for _ in range(2):
+        answer = await office.http.post(
+            "/monitors/m-1/control", json={"event_id": "e-1", "action": "pause"}, headers=OPERATOR
+        )
+        assert answer.status_code == 202
+    assert await trail(office, "m-1") == [("op-1", "pause", None)]

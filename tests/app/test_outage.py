@@ -66,6 +66,7 @@ async def test_a_store_that_answers_nothing_is_not_waited_for(office: Site, deaf
     answer, lasted = await look(office, "/readyz")
     assert answer.status_code == 503
     assert answer.json()["missing"] == ["store", "sidecar"]
+    assert int(answer.headers["retry-after"]) > 0
     assert lasted < 5 * SECONDS
 
 
