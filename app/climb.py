@@ -30,6 +30,12 @@ log = logging.getLogger(__name__)
 PAGE = 200  # instances that are looked at in one sweep
 GLANCE = 20  # those while there is a queue, to which looking adds
 ABREAST = 8  # that are looked at at a time
+# How patient it is with each run, as a multiple: the last rung is the dangerous one, and an engine
+# that is slow with a few instances shows no queue.
+LATER = (1, 2, 8)
+# In multiples of the patience of the last run: how long others may take to get on, and for how long
+# it is left alone while they do. By default 16 minutes, and four hours.
+GETS_ON, WITH_OTHERS = 4, 60
 MAX_RUNS = 2  # times an instance is run again before a person is asked
 PROBE = 10  # instances that failed alike and are run again in one sweep
 BAD_DEPLOYMENT = 3  # that failed alike although they were run again
@@ -142,9 +148,7 @@ class Climb:
                 await ladder.expect(tx, row, due)
             return
         patience = self._settings.stall_after if self._at_once else brake.patience
-        # Each run is given twice the time of the one before it: the next rungs are the dangerous
-        # ones, and an engine that is slow for one instance alone shows no queue.
-        patience *= 2 ** min(self._runs(row), MAX_RUNS)
+        patience *= LATER[min(self._runs(row), MAX_RUNS)]
         if (at - row["expected_at"]).total_seconds() <= patience:
             return
         if row["woken_at"] is None:
@@ -158,9 +162,23 @@ class Climb:
             # It is no worse than the others: whatever holds them all up may be over by now.
             if since_woken > LONGEST and brake.touch("wake", row):
                 await self._wake(row, status, report)
+        elif await self._is_slow_with_others(row):
+            return
         elif brake.touch("run", row):
             cause, first = "it got nowhere after it was woken", self._runs(row) == 0
             await self._run_again(row, cause, report, forgiven=first)
+
+    async def _is_slow_with_others(self, row: Any) -> bool:
+        """Whether the engine gets on with others that it kept waiting, if ever so slowly.
+
+        Then one that had its runs is no worse than they are; but not for ever.
+        """
+        patience = self._settings.stall_after * LATER[-1]
+        idle = (records.now() - row["progress_at"]).total_seconds()
+        if self._runs(row) < MAX_RUNS or idle > WITH_OTHERS * patience:
+            return False
+        async with self._env.store.reading() as tx:
+            return await ladder.get_on_late(tx, row["id"], patience * GETS_ON)
 
     async def _left_to_a_person(self, row: Any) -> bool:
         async with self._env.store.transaction() as tx:

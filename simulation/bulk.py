@@ -24,7 +24,8 @@ from simulation.stories import STORIES
 from simulation.strain import is_story
 from simulation.world import simulate
 
-CHUNK = 8  # schedules that a process takes at a time
+CHUNK = 4  # schedules that a process takes at a time
+AHEAD = 50  # chunks of each process that may wait for a slow one before them
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def run(choice: Choice, numbers: Iterable[int], jobs: int) -> Iterator[One]:
         yield from (one(choice, number) for number in numbers)
         return
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=quiet) as pool:
-        for some in _ahead(pool, choice, _chunks(numbers), 3 * jobs):
+        for some in _ahead(pool, choice, _chunks(numbers), AHEAD * jobs):
             yield from some
 
 

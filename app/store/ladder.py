@@ -133,6 +133,14 @@ async def adopt(tx: AsyncConnection, limit: int) -> None:
         )
 
 
+async def get_on_late(tx: AsyncConnection, id: str, seconds: float) -> bool:
+    """Whether any other that was run again has got anywhere within so many seconds."""
+    at, window = records.now(), timedelta(seconds=seconds)
+    near = table.c.expected_at.between(at - window, at + window)
+    again = and_(AWAKE, near, table.c.runs > 0, table.c.progress_at > at - window, table.c.id != id)
+    return (await tx.execute(select(table.c.id).where(again).limit(1))).first() is not None
+
+
 async def expect(tx: AsyncConnection, row: Any, at: datetime | None) -> None:
     """When something is to be heard of an instance; `None` when a person is to act first."""
     await tx.execute(update(table).where(_unchanged(row)).values(expected_at=at))

@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from activities.effect import Env
 from app import last_resort
-from app.climb import Climb
+from app.climb import LATER, Climb
 from app.reconcile import Bell, Reconciler, Report
 from app.relay import Relay
 from app.settings import Settings
@@ -229,7 +229,7 @@ async def test_a_persons_retry_of_a_stall_tries_again_at_once(world: World) -> N
     assert done.run_again, "also those that had both their runs"
 
 
-async def test_each_run_is_given_twice_the_time_of_the_one_before(world: World) -> None:
+async def test_each_run_is_given_more_time_than_the_one_before(world: World) -> None:
     for runs in range(3):
         id = await world.running(f"task-{runs}")
         async with world.store.transaction() as tx:
@@ -241,7 +241,7 @@ async def test_each_run_is_given_twice_the_time_of_the_one_before(world: World) 
             if f"task-{runs}" in (await world.sweeps(5)).woken:
                 break
         waited = (records.now() - expected).total_seconds()
-        assert 2**runs * STALL_AFTER < waited <= 2**runs * STALL_AFTER + 10
+        assert LATER[runs] * STALL_AFTER < waited <= LATER[runs] * STALL_AFTER + 10
 
 
 async def test_one_that_moved_since_it_was_seen_is_not_run_again(world: World) -> None:
@@ -510,3 +510,23 @@ async def test_what_was_settled_and_never_stopped_is_stopped_and_forgotten(world
         await world.reconciler.sweep()
     assert world.engine.calls["stop settled"] == 1
     assert (await world.record("settled"))["purged"]
+
+
+async def test_while_others_that_were_run_again_get_on_nobody_is_given_up_but_not_for_ever(
+    world: World,
+) -> None:
+    for id in ("task", "slow"):
+        await world.running(id)
+    async with world.store.transaction() as tx:
+        await tx.execute(update(table).values(runs=2))
+
+    async def pass_time(hours: float) -> list[str]:
+        given_up: list[str] = []
+        for _ in range(int(hours * 12)):
+            given_up += (await world.sweeps(300, 10)).given_up
+            async with world.store.transaction() as tx:
+                await records.progress(tx, "slow", status="RUNNING")
+        return given_up
+
+    assert await pass_time(3.9) == []
+    assert await pass_time(0.5) == ["task"]
