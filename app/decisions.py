@@ -169,7 +169,10 @@ async def _refuse(
 ) -> None:
     verdict = f"refused: {flaw}"
     await records.get(tx, instance, lock=True)
-    if await audit_trail.has(tx, instance, event_id) or not await audit_trail.refuse(
+    if await audit_trail.has(tx, instance, event_id):
+        return
+    # Told of, be there room in the trail or not: whoever filled it silences nobody.
+    await audit_trail.refuse(
         tx,
         instance=instance,
         who=who,
@@ -177,8 +180,7 @@ async def _refuse(
         what="raise",
         verdict=verdict,
         event_id=event_id,
-    ):
-        return
+    )
     key = f"{instance}/refused-{re.sub('[^a-z]+', '-', flaw.lower())}"
     reason = f"an event that was raised past the API was {verdict}"
     if not await interventions.ask_once(tx, instance, key, "forged", reason):

@@ -45,6 +45,7 @@ async def write(
 
 async def refuse(tx: AsyncConnection, *, instance: str, verdict: str, **row: Any) -> bool:
     """Adds the row of a refusal; `False` when there are too many already, and nothing was added."""
+    await records.get(tx, instance, lock=True)  # those who try side by side are counted one by one
     refused = audit_trail.c.verdict.not_in(KEPT)
     query = select(func.count()).where(audit_trail.c.instance == instance, refused)
     past = (await tx.execute(query)).scalar_one()
