@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, RowMapping, and_, case, func, select, tupl
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.load import CROWD, WINDOW, Load
-from app.store import records
+from app.store import controls, records
 from app.store.schema import attempts, interventions
 from app.store.schema import records as table
 
@@ -108,10 +108,17 @@ async def adopt(tx: AsyncConnection, limit: int) -> None:
     instances on without one.
     """
     unexpected = and_(AWAKE, table.c.expected_at.is_(None))
+    # A paused monitor sleeps until it is told otherwise. One that waits for the reconciliation loop
+    # has no date either, and is to be found.
+    paused = and_(
+        table.c.status == "WAITING",
+        table.c.waiting_for.is_not_distinct_from(controls.NAME),
+        table.c.due_at.is_(None),
+    )
     # The order is no matter but to the planner: it is that of the index.
     at_work = (
         select(table.c.id)
-        .where(unexpected, table.c.status != "PARKED")
+        .where(unexpected, table.c.status != "PARKED", ~paused)
         .order_by(table.c.expected_at)
         .limit(limit)
     )

@@ -141,6 +141,17 @@ async def test_what_a_replica_of_the_version_before_takes_on_is_looked_after(sto
         assert [row["id"] for row in await interventions.claim_untold(tx, 10)] == [parked.id]
 
 
+async def test_a_paused_monitor_is_nobodys_who_was_left_by_the_version_before(
+    store: Store,
+) -> None:
+    upgraded = Upgraded(store)
+    await upgraded.before("paused", status="WAITING", waiting_for="control")
+    await upgraded.before("held", status="WAITING", waiting_for="reconcile")
+    await upgraded.reconciler.sweep()
+    assert await upgraded.expected("paused") is None
+    assert await upgraded.expected("held") is not None, "the reconciliation loop looks after it"
+
+
 async def test_one_that_the_version_before_brought_to_a_wait_is_not_late(store: Store) -> None:
     upgraded, at = Upgraded(store), records.now()
     due = at + timedelta(days=3)

@@ -69,3 +69,16 @@ def test_monitors_tell_of_every_outage_once_and_in_time_and_check_every_hour() -
     assert result.counts["raised wake"] == 0
     assert result.counts["started"] == MONITORS
     assert result.counts["FAILED"] == 0
+
+
+def test_a_monitor_that_is_paused_for_two_days_is_left_alone() -> None:
+    told = watched(0)
+    told.calls[1:] = []
+    for after, action in ((1.5 * HOUR, "pause"), (2 * DAY, "resume"), (2 * DAY + HOUR, "stop")):
+        control = {"event_id": f"{told.id}-{action}", "action": action}
+        told.call(after, f"/monitors/{told.id}/control", control, **OPERATOR)
+    result = judged(told, until=4 * DAY)
+    assert result.records[told.id]["outcome"] == "STOPPED"
+    assert result.interventions == []
+    assert result.counts["raised wake"] == 0
+    assert result.counts["started"] == 1
