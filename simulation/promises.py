@@ -11,6 +11,7 @@ from simulation.evidence import Seen, moment
 from simulation.schedule import DAY, HOUR
 
 # Effects that may come after the end: money that was captured too late is given back.
+ENDURING = ("ml.train",)  # nothing takes a training back: it runs to its end for nobody
 AFTERWARDS = ("/late_refund", "/audit_refund")
 # Interventions that are right only if the engine has damaged something, or somebody was away.
 DAMAGE = ("stuck", "bad_deployment", "poison", "unaccounted", "forged")
@@ -50,6 +51,7 @@ def silence(seen: Seen) -> str | None:
     for effect in seen.effects:
         late = moment(effect["at"]) - over
         expected = effect["key"].endswith(AFTERWARDS) or seen.story.late_money
+        expected = expected or effect["operation"] in ENDURING
         if late > 0 and not expected:
             return f"{effect['operation']} ({effect['key']}) {late:.0f} s after the end"
     return None

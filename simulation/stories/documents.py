@@ -52,9 +52,17 @@ def _document_cancelled(plot: Plot) -> None:
     plot.cancel(plot.between(0, 29 * DAY))
 
 
+NOT_SENT = frozenset({"CANCELLED"})
+
 STORIES: Mapping[str, Story] = {
-    "document-signed": Story("document_signing", frozenset({"SIGNED"}), _document_signed, weight=2),
-    "document-declined": Story("document_signing", frozenset({"DECLINED"}), _document_declined),
-    "document-expired": Story("document_signing", frozenset({"EXPIRED"}), _document_expired),
+    "document-signed": Story(
+        "document_signing", frozenset({"SIGNED"}), _document_signed, NOT_SENT, weight=2
+    ),
+    "document-declined": Story(
+        "document_signing", frozenset({"DECLINED"}), _document_declined, NOT_SENT
+    ),
+    "document-expired": Story(
+        "document_signing", frozenset({"EXPIRED"}), _document_expired, NOT_SENT
+    ),
     "document-cancelled": Story("document_signing", frozenset({"CANCELLED"}), _document_cancelled),
 }
