@@ -7,7 +7,7 @@ from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from dapr.ext.workflow import DaprWorkflowContext, RetryPolicy, TaskFailedError
+from dapr.ext.workflow import DaprWorkflowContext, RetryPolicy, TaskFailedError, when_any
 
 from workflows.messages import Answer, Call, Message, RetryRule
 
@@ -72,7 +72,10 @@ class Run:
                 if failure.details.error_type == STORE_AWAY:
                     away += 1
                     pause = min(STORE_CAP, 15.0 * 2 ** min(away, 10))
-                    yield self._ctx.create_timer(timedelta(seconds=pause))
+                    timer = self._ctx.create_timer(timedelta(seconds=pause))
+                    # Whoever takes it for stuck finds a store: then there is no need to wait.
+                    yield when_any([timer, self._doorbell("wake")])
+                    self._answer_door("wake")
                 elif away:
                     away = 0
                 else:

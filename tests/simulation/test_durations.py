@@ -8,12 +8,13 @@ import pytest
 
 from simulation.clock import EPOCH
 from simulation.evidence import moment
-from simulation.schedule import DAY, HOUR, Crash, Script
+from simulation.schedule import DAY, HOUR, Crash, Script, StoreAway
 from simulation.stories.plot import APPROVER, DIRECTOR, Plot
 from tests.simulation.judged import SOON, answer, effects, judged, letters, made_at, plot
 from tests.simulation.starts import PRESS
 from tests.support.shop import FULFILLED, order
 
+TRAINED = {"model": "scoring", "dataset": "d-1", "version": "v2"}
 LEASE = {"title": "lease", "requester": "c-17", "signers": ["s-1", "s-2"]}
 ESCALATED, EXPIRED = 48 * HOUR, 72 * HOUR  # after the approval was asked for
 
@@ -163,5 +164,18 @@ def test_while_nobody_refunds_nobody_is_asked_and_then_it_is_refunded_once(lasts
     assert letters(result)[-1] == "order_compensated"
     assert made_at(result, f"{told.id}/refund") >= lasts
     assert made_at(result, f"{told.id}/refund") < lasts + HOUR + SOON
+    assert result.interventions == []
+    assert result.counts["started"] == 1
+
+
+@pytest.mark.parametrize("lasts", [300.0, HOUR / 2])
+def test_a_long_training_outlives_outages_of_the_store_and_nobody_runs_it_again(
+    lasts: float,
+) -> None:
+    told = plot("deployment-hours", "/deployments", TRAINED)
+    settles = {"settle": "applied", "after": 12 * HOUR, "heartbeat": True}
+    told.script("ml.train", {"pending": settles})
+    outages = tuple(StoreAway(at=n * HOUR, lasts=lasts) for n in (1, 3, 5, 7))
+    result = judged(told, disturbances=outages)
     assert result.interventions == []
     assert result.counts["started"] == 1

@@ -77,5 +77,18 @@ async def test_a_provider_that_is_away_after_the_store_is_asked_with_all_patienc
     assert f"{ID}/create_shipment" in shop.effects
 
 
+async def test_whoever_wakes_it_once_the_store_is_back_need_not_wait_for_the_next_try(
+    shop: World,
+) -> None:
+    await shop.accept("order_fulfilment", ID, order(ID))
+    run = shop.run("order_fulfilment", ID, order(ID))
+    without_a_store(shop, run, "inventory.reserve", HOUR)
+    await run.pass_time(seconds=HOUR + 1)
+    assert f"{ID}/reserve" not in shop.effects
+    run.ring("wake")
+    await run.pass_time(seconds=5)
+    assert f"{ID}/reserve" in shop.effects
+
+
 def test_the_workflows_know_the_error_by_its_name() -> None:
     assert StoreAway.__name__ == STORE_AWAY
