@@ -17,6 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 TIMEOUT = 10.0  # seconds that a server may take for one answer
 BUSY_TIMEOUT = 30  # seconds; sqlite has one writer at a time, and the others queue here
 
+# Classes of SQLSTATE: connection, rollback, resources, intervention, system.
+AWAY = ("08", "40", "53", "55", "57", "58")
+# No such table, no such column: a step that fails for good would be undone, and its money given
+# back, because of a table that somebody dropped. sqlite says the same of both.
+LOST = ("42P01", "42703")
+
 
 class StoreAway(OSError):
     """The store is away or busy; workflows know this by its name, and wait until it is back."""
@@ -81,14 +87,16 @@ async def _let_go(connection: AsyncConnection) -> AsyncIterator[None]:
 
 
 def unavailable(error: BaseException) -> bool:
-    """Whether an error says that the store is away or busy, and not that we asked for nonsense."""
+    """Whether an error says that the store is away or busy, and not that we asked for nonsense.
+
+    A store that has lost a table or a column is away until it has them again.
+    """
     if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError | OSError):
         return True  # a TimeoutError is an OSError
     if not isinstance(error, exc.DBAPIError):
         return False
-    # Classes of SQLSTATE: connection, rollback, resources, intervention, system.
     state = str(getattr(error.orig, "sqlstate", None) or "")
-    return error.connection_invalidated or state[:2] in ("08", "40", "53", "55", "57", "58")
+    return error.connection_invalidated or state[:2] in AWAY or state in LOST
 
 
 def open_engine(url: str, timeout: float = TIMEOUT, **options: Any) -> AsyncEngine:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.store import Store, StoreAway, records, unavailable
+from app.store import Store, StoreAway, attempts, records, unavailable
 from app.worker import Worker
 from launcher.postgres import Postgres, temporary
 from tests.support.site import Site, bearer, site
@@ -126,10 +126,39 @@ async def test_a_store_that_is_gone_is_a_problem_document(server: Postgres) -> N
         assert answer.headers["content-type"] == "application/problem+json"
 
 
+async def both(store: Store) -> None:
+    async with store.reading() as tx:
+        await records.get(tx, "order-1")
+        await attempts.tried(tx, "order-1")
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "ALTER TABLE records RENAME TO elsewhere",
+        "ALTER TABLE attempts RENAME TO elsewhere",
+        "ALTER TABLE records RENAME COLUMN runs TO elsewhere",
+    ],
+)
+async def test_a_store_that_has_lost_something_is_away_and_known_to_be(
+    database_url: str, lost: str
+) -> None:
+    async with site(database_url) as office:
+        answer, _ = await look(office, "/readyz")
+        assert answer.json()["missing"] == ["sidecar"]
+        async with office.store.transaction() as tx:
+            await tx.exec_driver_sql(lost)
+        answer, _ = await look(office, "/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["missing"] == ["store", "sidecar"]
+        with pytest.raises(StoreAway):
+            await both(office.store)
+
+
 async def test_a_mistake_of_ours_is_not_an_outage(office: Site) -> None:
     async with office.store.transaction() as tx:
         with pytest.raises(Exception, match="nowhere") as error:
-            await tx.exec_driver_sql("SELECT * FROM nowhere")
+            await tx.exec_driver_sql("SELECT * FORM nowhere")
     assert not unavailable(error.value)
 
 
