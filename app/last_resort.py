@@ -11,11 +11,13 @@ import asyncio
 import logging
 from typing import Any
 
+from pydantic import ValidationError
+
 from activities.effect import Env
 from app.audit import undo_without_engine
 from app.engine import Engine, EngineConfused, EngineUnavailable
 from app.store import inbox, interventions, ladder, records
-from workflows import of_record
+from workflows import steps_of
 from workflows.messages import Incident, Turn
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,7 @@ ABREAST = 8
 IN_VAIN = "the engine got nowhere with it"
 TOO_LATE = "nothing was undone: it is behind its pivot, and only forward is a way out"
 UNHEARD = "nothing was undone: no run has taken what came meanwhile"
+UNREADABLE = "nothing was undone: its record cannot be read"
 NOT_STOPPED = "nothing was undone: the engine can neither run nor stop it"
 
 
@@ -58,6 +61,8 @@ async def _undo_and_ask(env: Env, engine: Engine, row: Any) -> bool:
         return await _ask(env, row["id"], f"{cause}; {NOT_STOPPED}")
     if row["pivoted"]:
         return await _ask(env, row["id"], f"{cause}; {TOO_LATE}")
+    if not _readable(row):
+        return await _ask(env, row["id"], f"{cause}; {UNREADABLE}")
     unheard = await _turn_down(env, row["id"], cause)
     if unheard is None:
         return False
@@ -113,9 +118,15 @@ async def _turn_down(env: Env, id: str, cause: str) -> list[str] | None:
 
 
 def _undos(record: Any) -> bool:
-    version = of_record(record["kind"], record["version"])
-    steps = version.steps(version.input.model_validate(record["input"]))
-    return any(step.undo for step in steps)
+    return any(step.undo for step in steps_of(record))
+
+
+def _readable(record: Any) -> bool:
+    try:
+        steps_of(record)
+    except (LookupError, ValidationError):
+        return False
+    return True
 
 
 async def _ask(env: Env, id: str, reason: str) -> bool:

@@ -30,13 +30,26 @@ INERT = ("wake", "cancel", "reconcile", "intervention")
 # Eight groups, of which `::` stands for one or more that are zero (RFC 4291, 2.2).
 _GROUP = "[0-9A-Fa-f]{1,4}"
 _SHORT = "|".join(f"({_GROUP}:){{1,{n}}}(:{_GROUP}){{1,{7 - n}}}" for n in range(1, 7))
-_IPV6 = f"({_GROUP}:){{7}}{_GROUP}|{_SHORT}|::({_GROUP}:){{0,6}}{_GROUP}|({_GROUP}:){{1,7}}:|::"
+_GROUPS = f"({_GROUP}:){{7}}{_GROUP}|{_SHORT}|::({_GROUP}:){{0,6}}{_GROUP}|({_GROUP}:){{1,7}}:|::"
+# The last two of them may be written as an IPv4 address (2.2.3).
+_BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_BEFORE = "|".join(f"({_GROUP}:){{1,{n}}}:({_GROUP}:){{0,{5 - n}}}" for n in range(1, 6))
+_MIXED = rf"(({_GROUP}:){{6}}|::({_GROUP}:){{0,5}}|{_BEFORE}){_BYTE}(\.{_BYTE}){{3}}"
+_IPV6 = f"{_GROUPS}|{_MIXED}"
 # No user and password: what an instance was started with is shown to everybody who may look.
 Url = Annotated[
     str,
     StringConstraints(
         pattern=rf"^https?://([A-Za-z0-9._-]+|\[({_IPV6})\])(:[0-9]{{1,5}})?([/?][\x21-\x7e]*)?$",
         max_length=1000,
+    ),
+]
+# What was accepted once stays readable, whatever is asked of a URL by now: a check of one that
+# cannot be asked fails, and somebody is told.
+AcceptedUrl = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^https?://[A-Za-z0-9.:\[\]_-]+([/?][\x21-\x7e]*)?$", max_length=1000
     ),
 ]
 # An activity lasts no longer than 30 s.
@@ -49,7 +62,7 @@ Threshold = Annotated[int, Field(ge=1, le=1000)]
 class Checks(Message):
     """What is checked, and how often. Durations are seconds."""
 
-    url: Url
+    url: AcceptedUrl
     check_timeout: CheckTimeout = 5
     healthy_interval: Interval = HOUR
     unhealthy_interval: Interval = 5 * 60

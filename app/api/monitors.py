@@ -103,7 +103,7 @@ async def get_monitor(parts: PartsOf, _: Reader, id: PathId) -> dict[str, Any]:
         "paused": known.get("paused", False),
         "stopped": known.get("stopped", False),
         "controls": known.get("controls", 0),
-        "settings": monitors.current(record, state).model_dump(mode="json"),
+        "settings": monitors.settings(record, state),
     }
 
 

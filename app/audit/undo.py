@@ -11,7 +11,7 @@ from typing import Any
 from activities import ACTIVITIES
 from activities.effect import Env, Fault
 from app.store import attempts
-from workflows import of_record
+from workflows import steps_of
 from workflows.messages import Answer, Call
 from workflows.saga import undos
 
@@ -22,9 +22,8 @@ async def undo_without_engine(env: Env, record: Any) -> str:
     The first undo that is not done ends it: a parcel that nobody could stop may have left, and
     then the customer would have the goods and the money. A person is asked in any case.
     """
-    version = of_record(record["kind"], record["version"])
-    steps = version.steps(version.input.model_validate(record["input"]))
-    id, said = record["id"], []
+    id, steps = record["id"], steps_of(record)
+    said = []
     async with env.store.reading() as tx:
         ordinals = (await attempts.tried(tx, id)).ordinals
     for undo in undos(id, steps, ordinals):

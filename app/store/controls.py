@@ -48,7 +48,7 @@ async def drain(tx: AsyncConnection, instance: str, state: Mapping[str, Any]) ->
     changed = {name: state[name] for name in ("controls", "paused", "stopped", "settings")}
     for row in rows:
         changed["controls"] += 1
-        _apply(changed, Control.model_validate(row["data"]))
+        _apply(changed, row["data"])
         by = f"{NAME}/{changed['controls']}"
         await inbox.consumed(tx, instance, NAME, row["event_id"], by=by)
     if rows:
@@ -56,19 +56,19 @@ async def drain(tx: AsyncConnection, instance: str, state: Mapping[str, Any]) ->
     return changed
 
 
-def _apply(state: dict[str, Any], control: Control) -> None:
+def _apply(state: dict[str, Any], control: dict[str, Any]) -> None:
+    # It was judged when it was kept: by other rules perhaps, if a version before kept it.
     if state["stopped"]:
         return  # nothing starts it again
-    match control.action:
+    match control["action"]:
         case "stop":
             state["stopped"] = True
         case "pause":
             state["paused"] = True
         case "resume":
             state["paused"] = False
-        case "update" if control.settings is not None:
-            new = control.settings.model_dump(exclude_none=True)
-            state["settings"] = {**state["settings"], **new}
+        case "update":
+            state["settings"] = {**state["settings"], **control["settings"]}
 
 
 async def _forget(tx: AsyncConnection, instance: str) -> None:

@@ -116,10 +116,20 @@ def _nothing(id: str, generation: int) -> Round:
     return Round(generation=generation, checks=Checks(url="http://ended.invalid"), stopped=True)
 
 
+def settings(record: Any, state: Any) -> dict[str, Any]:
+    """What is checked now: as it was started, with every update since, whether it makes sense."""
+    accepted = record["input"]
+    started = {name: accepted[name] for name in Checks.model_fields if name in accepted}
+    return {**started, **(state["settings"] if state else {})}
+
+
 def current(record: Any, state: Any) -> Checks:
-    """What is checked now: as it was started, with every update since."""
-    started = {name: record["input"][name] for name in Checks.model_fields}
-    return Checks.model_validate({**started, **(state["settings"] if state else {})})
+    """What is checked now.
+
+    Raises:
+        ValidationError: the record cannot be read.
+    """
+    return Checks.model_validate(settings(record, state))
 
 
 async def _round(

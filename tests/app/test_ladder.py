@@ -381,6 +381,20 @@ async def test_nothing_is_undone_beside_a_run_that_may_be_alive(
     assert "nothing was undone" in asked["reason"]
 
 
+@pytest.mark.parametrize("changed", [{"input": {"nothing": "known"}}, {"kind": "of_another_day"}])
+async def test_a_person_is_asked_about_a_record_that_cannot_be_read(
+    world: World, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
+) -> None:
+    undone = await given_up(world, monkeypatch)
+    async with world.store.transaction() as tx:
+        await tx.execute(update(table).values(changed))
+    assert await last_resort.sweep(world.env, world.as_engine) == ["task"]
+    assert undone == []
+    (asked,) = await world.asked("task")
+    assert "its record cannot be read" in asked["reason"]
+    assert (await world.record("task"))["direction"] == "forward"
+
+
 async def test_who_is_parked_and_cancelled_is_woken_and_not_run_again(world: World) -> None:
     incident = Incident(
         instance="task", key="task/notify", n=1, kind="step_failed", reason="no answer"

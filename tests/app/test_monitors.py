@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
+from sqlalchemy import update
 
 from app.controls import admit
-from app.store import Store, controls, monitors, records
+from app.store import Store, controls, inbox, monitors, records
+from app.store.schema import records as table
 from tests.app.people import later
+from tests.support.site import bearer, site
 from tests.support.world import KEY, signed_control
 from workflows.health_monitor import (
     Alert,
+    Change,
     Control,
     Damping,
     Finding,
@@ -26,7 +32,7 @@ ID = "monitor-1"
 
 
 async def accept(store: Store, **changes: Any) -> None:
-    made = Monitor(id=ID, url="http://service.test/", **changes).model_dump(mode="json")
+    made = Monitor(**{"id": ID, "url": "http://service.test/", **changes}).model_dump(mode="json")
     async with store.transaction() as tx:
         await records.accept(
             tx, id=ID, kind="health_monitor", idempotency_key=None, request_hash="h", input=made
@@ -199,3 +205,43 @@ async def test_incidents_that_cannot_be_told_hide_no_later_one(store: Store) -> 
             async with store.transaction() as tx:
                 await monitors.untold(tx, ID, alert.incident)
     assert tried == set(range(1, 14))
+
+
+# The release before took this for the address of a host.
+FORMER = "http://a:b:c/health"
+
+
+async def test_a_monitor_whose_url_would_be_refused_today_goes_on(store: Store) -> None:
+    await accept(store, url=FORMER)
+    data = {"action": "update", "settings": {"url": f"{FORMER}/2"}}
+    kept = {"event_id": "e-1", "name": controls.NAME, "type": "control.update"}
+    async with store.transaction() as tx:
+        await inbox.keep(tx, instance=ID, data=data, **kept)
+    planned = await plan(store, 1)
+    assert (planned.check, planned.checks.url) == (True, f"{FORMER}/2")
+    with pytest.raises(ValidationError):
+        Control.model_validate(data)
+
+
+async def test_a_monitor_that_cannot_be_read_is_shown_as_it_is(database_url: str) -> None:
+    async with site(database_url) as office:
+        await accept(office.store)
+        async with office.store.transaction() as tx:
+            await tx.execute(update(table).values(input={"url": "no longer one", "notify": "me"}))
+        shown = await office.http.get(f"/monitors/{ID}", headers=bearer("op-1", "operator"))
+    assert (shown.status_code, shown.json()["settings"]) == (200, {"url": "no longer one"})
+
+
+ADDRESSES = ["::ffff:10.0.0.1", "64:ff9b::192.0.2.1", "1:2:3:4:5:6:7.8.9.0", "::1.2.3.4", "fe80::1"]
+NONE = ["::1.2.3.256", "1:2:3:4:5:6:7:1.2.3.4", "1::2::1.2.3.4", "1.2.3.4", "::01.2.3.4", "::1.2.3"]
+
+
+@pytest.mark.parametrize("address", [*ADDRESSES, *NONE])
+def test_an_address_may_end_in_four_bytes(address: str) -> None:
+    try:
+        ipaddress.IPv6Address(address)
+        Change(url=f"http://[{address}]:8080/health")
+    except ValueError:
+        assert address in NONE
+    else:
+        assert address in ADDRESSES
