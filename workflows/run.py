@@ -60,7 +60,7 @@ class Run:
         """Calls an activity under a rule, which begins anew once the store is back.
 
         Raises:
-            TaskFailedError: every attempt has failed, and the store was there for the last.
+            TaskFailedError: every attempt has failed, and the store was there for each of them.
         """
         away = 0
         while True:
@@ -71,15 +71,17 @@ class Run:
             except TaskFailedError as failure:
                 if failure.details.error_type == STORE_AWAY:
                     away += 1
-                    pause = min(STORE_CAP, 15.0 * 2 ** min(away, 10))
-                    timer = self._ctx.create_timer(timedelta(seconds=pause))
-                    # Whoever takes it for stuck finds a store: then there is no need to wait.
-                    yield when_any([timer, self._doorbell("wake")])
-                    self._answer_door("wake")
+                    yield from self._until_woken(min(STORE_CAP, _jitter(key) * 2 ** min(away, 10)))
                 elif away:
                     away = 0
                 else:
                     raise
+
+    def _until_woken(self, seconds: float) -> Yields[None]:
+        # Whoever takes it for stuck finds a store: then there is no need to wait.
+        timer = self._ctx.create_timer(timedelta(seconds=seconds))
+        yield when_any([timer, self._doorbell("wake")])
+        self._answer_door("wake")
 
     def _doorbell(self, name: str) -> Any:
         # Kept until it rings: a wait that loses a race stays registered with the engine and would
@@ -107,11 +109,19 @@ def patient(rule: RetryRule) -> RetryRule:
 
 
 def _policy(rule: RetryRule, key: str) -> RetryPolicy:
-    """Exponential backoff with a cap, a ceiling, and jitter that replays: it comes from the key."""
-    jitter = 0.75 + int.from_bytes(hashlib.sha256(key.encode()).digest()[:2]) / 0xFFFF / 2
-    return RetryPolicy(
+    """Exponential backoff with a cap, a ceiling, and jitter; a store that is away ends it."""
+    jitter = _jitter(key)
+    policy = RetryPolicy(
         first_retry_interval=timedelta(seconds=rule.first * jitter),
         max_number_of_attempts=rule.attempts,
         backoff_coefficient=2.0,
         max_retry_interval=timedelta(seconds=rule.cap * jitter),
     )
+    # The engine's own policy knows it, and Dapr's, which wraps it, has no parameter for it.
+    policy.obj._non_retryable_error_types = {STORE_AWAY}
+    return policy
+
+
+def _jitter(key: str) -> float:
+    """A factor around 1 that replays: it comes from the key."""
+    return 0.75 + int.from_bytes(hashlib.sha256(key.encode()).digest()[:2]) / 0xFFFF / 2

@@ -77,6 +77,20 @@ async def test_a_provider_that_is_away_after_the_store_is_asked_with_all_patienc
     assert f"{ID}/create_shipment" in shop.effects
 
 
+async def test_tries_without_a_store_are_not_counted_when_a_provider_fails_after_them(
+    shop: World,
+) -> None:
+    asked = {**order(ID), "retry": {"attempts": 3, "first": 4, "cap": 8}}
+    shop.replies[f"{ID}/reserve"] = [*[ConnectionError("away")] * 2, "applied"]
+    await shop.accept("order_fulfilment", ID, asked)
+    run = shop.run("order_fulfilment", ID, asked)
+    # As long as the first two of three tries would take, so that the third is the provider's.
+    without_a_store(shop, run, "inventory.reserve", 8)
+    await run.pass_time(minutes=2)
+    assert f"{ID}/create_shipment" in shop.effects
+    assert f"{ID}/refund" not in shop.effects
+
+
 async def test_whoever_wakes_it_once_the_store_is_back_need_not_wait_for_the_next_try(
     shop: World,
 ) -> None:
