@@ -19,13 +19,18 @@ from workflows.health_monitor import Health
 async def serving(answer: bytes, pause: float = 0) -> AsyncIterator[tuple[str, list[bytes]]]:
     """A server that says exactly this to whoever connects, and the requests it saw."""
     seen: list[bytes] = []
+    serving: set[asyncio.Task[Any]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        seen.append(await reader.readuntil(b"\r\n\r\n"))
-        for byte in (answer[i : i + 1] for i in range(len(answer))) if pause else (answer,):
-            writer.write(byte)
-            await asyncio.sleep(pause)
-        writer.close()
+        if task := asyncio.current_task():
+            serving.add(task)
+        try:
+            seen.append(await reader.readuntil(b"\r\n\r\n"))
+            for byte in (answer[i : i + 1] for i in range(len(answer))) if pause else (answer,):
+                writer.write(byte)
+                await asyncio.sleep(pause)
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -33,6 +38,10 @@ async def serving(answer: bytes, pause: float = 0) -> AsyncIterator[tuple[str, l
         yield f"http://127.0.0.1:{port}/health?deep=1", seen
     finally:
         server.close()
+        # Whoever still serves would be collected after the loop's end, in some other test.
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
 
 
 async def asked(url: str, seconds: float = 2) -> Health:
