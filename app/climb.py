@@ -84,8 +84,7 @@ class Climb:
             rows = await ladder.late(tx, self._settings.stall_after, self._after, page)
         seen = await self._look(rows)
         await self._act(seen, report)
-        last = len(rows) < page
-        self._after = None if last else (rows[-1]["expected_at"], rows[-1]["id"])
+        self._after = ladder.next_place(rows, "expected_at", page)
         await self._tell_of_left_alone()
 
     async def _look(self, rows: list[Any]) -> list[tuple[Any, str, str]]:

@@ -188,7 +188,7 @@ class Reconciler:
         pause = self._settings.reconcile_interval
         async with self._env.store.reading() as tx:
             rows = await ladder.held(tx, pause, self._held_to, BATCH)
-        self._held_to = next_place(rows, "expected_at")
+        self._held_to = ladder.next_place(rows, "expected_at", BATCH)
         for row in rows:
             if self._bell.ring(row, "reconcile", partial(ladder.woken, row=row)):
                 report.reconciled.append(row["id"])
@@ -221,7 +221,7 @@ class Reconciler:
     async def _purge(self, report: Report) -> None:
         async with self._env.store.reading() as tx:
             rows = await ladder.forgettable(tx, self._settings.retention, self._purged_to, BATCH)
-        self._purged_to = next_place(rows, "ended_at")
+        self._purged_to = ladder.next_place(rows, "ended_at", BATCH)
         for row in rows:
             if await self._purge_one(row):
                 async with self._env.store.transaction() as tx:
@@ -260,8 +260,3 @@ class Reconciler:
                     await self._engine.stop(name)
                 except EngineUnavailable as error:
                     log.info("reconciler: %s", error)
-
-
-def next_place(rows: list[Any], at: str) -> ladder.Place | None:
-    """Where the next page begins; at the beginning again, once all were seen."""
-    return (rows[-1][at], rows[-1]["id"]) if len(rows) == BATCH else None

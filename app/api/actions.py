@@ -96,11 +96,7 @@ async def suspend(
     parts: PartsOf, operator: Operator, id: PathId, response: Response, why: Reason = None
 ) -> dict[str, Any]:
     """Lets an instance take no further step until it is resumed."""
-    async with parts.store.transaction() as tx:
-        await _open(tx, id)
-        await control.want(tx, id, suspended=True)
-        await _note(tx, id, "suspend", operator, why)
-    return await _carried(parts, id, response)
+    return await _want(parts, operator, id, response, "suspend", why, suspended=True)
 
 
 @router.post("/workflows/{id}/resume")
@@ -108,15 +104,17 @@ async def resume(
     parts: PartsOf, operator: Operator, id: PathId, response: Response, why: Reason = None
 ) -> dict[str, Any]:
     """Lets a suspended instance go on."""
+    return await _want(parts, operator, id, response, "resume", why, suspended=False)
+
+
+async def _want(
+    parts: Parts, by: Operator, id: str, response: Response, what: str, why: Reason, **wish: Any
+) -> dict[str, Any]:
+    """Keeps what is wanted and tells the engine at once; 202 when it is only going to be told."""
     async with parts.store.transaction() as tx:
         await _open(tx, id)
-        await control.want(tx, id, suspended=False)
-        await _note(tx, id, "resume", operator, why)
-    return await _carried(parts, id, response)
-
-
-async def _carried(parts: Parts, id: str, response: Response) -> dict[str, Any]:
-    """Tells the engine at once, and says with 202 when it is only going to be told."""
+        await control.want(tx, id, **wish)
+        await _note(tx, id, what, by, why)
     if not await parts.relay.control(id):
         response.status_code = 202
     parts.relay.poke()
@@ -156,12 +154,11 @@ async def terminate(
     parts: PartsOf, operator: Operator, id: PathId, response: Response, why: Reason = None
 ) -> dict[str, Any]:
     """The last resort: stops an instance as it is; an intervention lists what it left standing."""
-    async with parts.store.transaction() as tx:
-        await _open(tx, id)
-        await control.want(tx, id, terminated_by=operator.subject)
-        await _note(tx, id, "terminate", operator, why)
+    shown = await _want(
+        parts, operator, id, response, "terminate", why, terminated_by=operator.subject
+    )
     response.headers["Location"] = f"/interventions/{id}/terminate/1"
-    return await _carried(parts, id, response)
+    return shown
 
 
 @router.post("/deployments/{id}/rollback", status_code=202, tags=["starts"])

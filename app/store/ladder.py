@@ -20,6 +20,11 @@ Place = tuple[datetime, str]
 AWAKE = and_(table.c.state == "scheduled", table.c.suspended.is_(False))
 
 
+def next_place(rows: list[RowMapping], at: str, limit: int) -> Place | None:
+    """Where the next page of `limit` begins; at the beginning again, once all were seen."""
+    return (rows[-1][at], rows[-1]["id"]) if len(rows) == limit else None
+
+
 async def load(tx: AsyncConnection, probed: Mapping[str, datetime]) -> Load:
     """How many instances are due by now, and how much moved within the last minute.
 
