@@ -149,7 +149,9 @@ async def get_on_late(tx: AsyncConnection, id: str, seconds: float) -> bool:
     """Whether any other that was run again has got anywhere within so many seconds."""
     at, window = records.now(), timedelta(seconds=seconds)
     near = table.c.expected_at.between(at - window, at + window)
-    again = and_(AWAKE, near, table.c.runs > 0, table.c.progress_at > at - window, table.c.id != id)
+    # As above: to be handed to the relay is no progress.
+    moved = and_(table.c.progress_at > at - window, table.c.status != "ACCEPTED")
+    again = and_(AWAKE, near, moved, table.c.runs > 0, table.c.id != id)
     return (await tx.execute(select(table.c.id).where(again).limit(1))).first() is not None
 
 
