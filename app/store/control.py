@@ -81,7 +81,11 @@ async def end_terminated(tx: AsyncConnection, id: str, by: str) -> bool:
 
 
 async def roll_back(tx: AsyncConnection, id: str, reason: str) -> bool:
-    """Reopens an ended instance on its way down; `False` if it is not one that succeeded."""
+    """Reopens an ended instance on its way down; `False` if it is not one that succeeded.
+
+    The ladder begins anew, as after a person's `retry`: what was lost of its first life is no
+    reason to give up its second.
+    """
     at = records.now()
     reopened = await tx.execute(
         update(table)
@@ -98,7 +102,7 @@ async def roll_back(tx: AsyncConnection, id: str, reason: str) -> bool:
             control_at=None,
             claimed_until=at,
             start_failures=0,
-            runs=table.c.runs + 1,
+            runs=1,
             woken_at=None,
             progress_at=at,
             expected_at=at,

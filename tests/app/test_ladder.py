@@ -244,6 +244,21 @@ async def test_each_run_is_given_more_time_than_the_one_before(world: World) -> 
         assert LATER[runs] * STALL_AFTER < waited <= LATER[runs] * STALL_AFTER + 10
 
 
+async def test_who_was_lost_once_is_not_given_up_for_it_after_its_end(world: World) -> None:
+    """A deployment that was run again, succeeded, and is revoked after that."""
+    await world.running("model", kind="model_deployment")
+    async with world.store.transaction() as tx:
+        assert await ladder.run_again(tx, await records.get(tx, "model"), runs=1)
+        await records.end(tx, Ending(instance="model", outcome="READY"))
+        assert await control.roll_back(tx, "model", "it is worse")
+    await world.relay.sweep()
+    await world.relay.carried()
+    assert world.engine.calls["stop model"] == 1, "what is left of its first life is in the way"
+    del world.engine.statuses["model"]
+    done = await world.sweeps(2 * STALL_AFTER)
+    assert (done.run_again, done.given_up) == (["model"], [])
+
+
 async def test_one_that_moved_since_it_was_seen_is_not_run_again(world: World) -> None:
     await world.running("task")
     seen = await world.record("task")
