@@ -21,9 +21,9 @@ from typing import Any, Protocol
 from app.store import clock
 from simulation.loop import Loop, idling
 
-AWAKE = (
-    120.0  # seconds without anything until unclear sweeps become rarer: the ladder needs a minute
-)
+# Seconds without anything until unclear sweeps become rarer. The ladder is patient for four minutes
+# with a last run, and counts none in which it did not look all the while.
+AWAKE = 300.0
 STRETCH = 6.0  # the pause after an unclear sweep, as a multiple of how long nothing has happened
 UNCLEAR = 86_400.0  # seconds from an unclear sweep to the next, at most
 LONGEST = 30 * UNCLEAR  # seconds from any look to the next, at most

@@ -10,7 +10,7 @@ import pytest
 
 from simulation.idlers import LONGEST, Found, Looks, Sweeps
 from simulation.loop import Loop
-from simulation.schedule import HOUR, Message
+from simulation.schedule import HOUR, Message, Misdelivery
 from simulation.world import simulate
 from tests.simulation.starts import one_order
 
@@ -95,11 +95,11 @@ def test_who_judges_rows_by_himself_looks_at_growing_intervals(loop: Loop) -> No
     one.answered(QUERY)
     one.over()
     assert one.until(11.0) == 11.0
-    loop._now = 200.0
+    loop._now = 400.0
     one.asked(QUERY, ("open", NOW))
     one.answered(QUERY)
     one.over()
-    assert one.until(201.0) == 200.0 + 6 * 200.0
+    assert one.until(401.0) == 400.0 + 6 * 400.0
 
 
 def test_when_a_date_has_come_that_is_something_that_happened(loop: Loop) -> None:
@@ -205,3 +205,12 @@ def test_a_lost_start_is_made_again_within_seconds() -> None:
     result = simulate(one_order(lost, until=100.0))
     assert result.records["order-1"]["outcome"] == "FULFILLED"
     assert result.records["order-1"]["ended_at"] < "2027-01-15T08:00:20"
+
+
+def test_the_ladder_goes_on_looking_for_as_long_as_it_is_patient() -> None:
+    """The longest with one that was run again twice, and nothing happens meanwhile."""
+    broken = [Misdelivery(item="turn", fate="failed", nth=nth) for nth in (3, 4)]
+    lost = Misdelivery(item="activity", fate="lost", at=70.0)
+    result = simulate(one_order(*broken, lost, until=HOUR))
+    assert result.fired == [1, 1, 1]
+    assert any("'given_up'" in line for line in result.log)
