@@ -6,6 +6,7 @@ whoever runs it, and in whatever order.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import itertools
 import logging
@@ -120,6 +121,7 @@ def one(choice: Choice, number: int) -> One:
 def quiet() -> None:
     """What is logged here belongs to a simulation, and is in its own log."""
     logging.getLogger().addHandler(logging.NullHandler())
+    gc.freeze()  # what was imported is not searched again by the collections of each simulation
 
 
 def digest(result: Result) -> str:
