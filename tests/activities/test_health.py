@@ -12,6 +12,7 @@ from activities.effect import Env
 from activities.health import check
 from activities.providers import Providers
 from app.store import Store
+from tests.support.connections import served
 from workflows.health_monitor import Health
 
 
@@ -19,29 +20,15 @@ from workflows.health_monitor import Health
 async def serving(answer: bytes, pause: float = 0) -> AsyncIterator[tuple[str, list[bytes]]]:
     """A server that says exactly this to whoever connects, and the requests it saw."""
     seen: list[bytes] = []
-    serving: set[asyncio.Task[Any]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if task := asyncio.current_task():
-            serving.add(task)
-        try:
-            seen.append(await reader.readuntil(b"\r\n\r\n"))
-            for byte in (answer[i : i + 1] for i in range(len(answer))) if pause else (answer,):
-                writer.write(byte)
-                await asyncio.sleep(pause)
-        finally:
-            writer.close()
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        for byte in (answer[i : i + 1] for i in range(len(answer))) if pause else (answer,):
+            writer.write(byte)
+            await asyncio.sleep(pause)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    try:
-        yield f"http://127.0.0.1:{port}/health?deep=1", seen
-    finally:
-        server.close()
-        # Whoever still serves would be collected after the loop's end, in some other test.
-        for task in serving:
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
+    async with served(serve) as url:
+        yield f"{url}/health?deep=1", seen
 
 
 async def asked(url: str, seconds: float = 2) -> Health:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from activities.effect import Env, Fault, look_up
 from app.settings import Settings
 from app.worker import make_env
+from tests.support.connections import served
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -30,12 +31,9 @@ async def provider(*, answers: bool) -> AsyncIterator[tuple[str, asyncio.Queue[s
                 writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
                 await writer.drain()
             await reader.read()
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
-        server.close()
+    async with served(serve) as url:
+        yield url, asked
 
 
 @asynccontextmanager
