@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Table, event, exc
+from sqlalchemy import Insert, Table, event, exc
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -149,6 +150,10 @@ def open_engine(url: str, timeout: float = TIMEOUT, **options: Any) -> AsyncEngi
 
 async def insert_once(tx: AsyncConnection, table: Table, values: dict[str, Any]) -> bool:
     """Inserts a row unless its key is taken; says whether it did."""
-    dialect = postgresql if tx.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(values).on_conflict_do_nothing()
-    return (await tx.execute(statement)).rowcount == 1
+    return (await tx.execute(_insert_once(tx.dialect.name, table), values)).rowcount == 1
+
+
+@cache
+def _insert_once(dialect: str, table: Table) -> Insert:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(table).on_conflict_do_nothing()

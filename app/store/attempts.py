@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import RowMapping, delete, func, insert, select, update
+from sqlalchemy import RowMapping, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import records
@@ -42,17 +42,22 @@ class Past:
     overtaken: bool = False
 
 
+_OVER = processes.c.ended_at.is_not(None) | (
+    func.coalesce(processes.c.seen_at, attempts.c.begun_at) < bindparam("dead_since")
+)
+_PAST = (
+    select(attempts, _OVER.label("over"))
+    .join(processes, processes.c.id == attempts.c.process, isouter=True)
+    .where(attempts.c.key.in_(bindparam("keys", expanding=True)))
+    .order_by(attempts.c.id)
+)
+
+
 async def past(tx: AsyncConnection, key: str, next_key: str | None = None) -> Past:
     """What the rows of a key tell."""
-    seen = func.coalesce(processes.c.seen_at, attempts.c.begun_at)
-    over = processes.c.ended_at.is_not(None) | (seen < records.now() - timedelta(seconds=LIFE))
-    query = (
-        select(attempts, over.label("over"))
-        .join(processes, processes.c.id == attempts.c.process, isouter=True)
-        .where(attempts.c.key.in_([key, next_key] if next_key else [key]))
-        .order_by(attempts.c.id)
-    )
-    rows = list((await tx.execute(query)).mappings())
+    dead_since = records.now() - timedelta(seconds=LIFE)
+    asked = {"dead_since": dead_since, "keys": [key, next_key] if next_key else [key]}
+    rows = list((await tx.execute(_PAST, asked)).mappings())
     ours = [row for row in rows if row["key"] == key]
     if not ours:
         return Past(overtaken=bool(rows))
@@ -76,6 +81,9 @@ def _since(rows: list[RowMapping], is_last: Callable[[RowMapping], bool]) -> lis
     return rows[last:]
 
 
+_BEGIN = insert(attempts).returning(attempts.c.id)
+
+
 async def begin(
     tx: AsyncConnection,
     *,
@@ -87,33 +95,28 @@ async def begin(
     process: str | None = None,
 ) -> int:
     """Notes that a dispatch begins; returns its number."""
-    at = records.now()
-    statement = (
-        insert(attempts)
-        .values(
-            instance=instance,
-            key=key,
-            operation=operation,
-            undoes=undoes,
-            alone=alone,
-            process=process,
-            begun_at=at,
-        )
-        .returning(attempts.c.id)
-    )
-    number: int = (await tx.execute(statement)).scalar_one()
+    row = {
+        "instance": instance,
+        "key": key,
+        "operation": operation,
+        "undoes": undoes,
+        "alone": alone,
+        "process": process,
+        "begun_at": records.now(),
+    }
+    number: int = (await tx.execute(_BEGIN, row)).scalar_one()
     return number
+
+
+_FINISH = update(attempts).where(attempts.c.id == bindparam("its_id"))
 
 
 async def finish(
     tx: AsyncConnection, number: int, *, result: str, error: str | None = None
 ) -> None:
     """Notes that a dispatch ended, one way or the other."""
-    await tx.execute(
-        update(attempts)
-        .where(attempts.c.id == number)
-        .values(ended_at=records.now(), result=result, error=error)
-    )
+    ended = {"ended_at": records.now(), "result": result, "error": error}
+    await tx.execute(_FINISH, {"its_id": number, **ended})
 
 
 async def not_alone(tx: AsyncConnection, number: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, case, select, update
+from sqlalchemy import RowMapping, and_, bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import attempts, interventions, records
@@ -34,12 +34,19 @@ async def want(
     return noted.rowcount == 1
 
 
+_UNAGREED = (
+    select(table)
+    .where(table.c.control_at <= bindparam("at"))
+    .order_by(table.c.control_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+
+
 async def claim(tx: AsyncConnection, limit: int) -> list[RowMapping]:
     """Takes instances with which the engine does not agree yet, each for `CLAIM` seconds."""
     at = records.now()
-    query = select(table).where(table.c.control_at <= at).order_by(table.c.control_at)
-    query = query.limit(limit).with_for_update(skip_locked=True)
-    rows = list((await tx.execute(query)).mappings())
+    rows = list((await tx.execute(_UNAGREED, {"at": at, "most": limit})).mappings())
     ids = [row["id"] for row in rows]
     if ids:
         again = at + timedelta(seconds=CLAIM)

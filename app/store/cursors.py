@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import RowMapping, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import insert_once
 from app.store.schema import cursors
 
+_ONE = select(cursors).where(cursors.c.name == bindparam("its_name"))
+_ONE_LOCKED = _ONE.with_for_update()
+
 
 async def get(tx: AsyncConnection, name: str, *, lock: bool = False) -> RowMapping | None:
     """A cursor; with `lock`, whoever else moves it waits."""
-    query = select(cursors).where(cursors.c.name == name)
-    if lock:
-        query = query.with_for_update()
-    return (await tx.execute(query)).mappings().one_or_none()
+    query = _ONE_LOCKED if lock else _ONE
+    return (await tx.execute(query, {"its_name": name})).mappings().one_or_none()
 
 
 async def advance(tx: AsyncConnection, name: str, at: datetime, after: str) -> None:

@@ -39,27 +39,41 @@ async def get(tx: AsyncConnection, key: str, *, lock: bool = False) -> RowMappin
     return (await tx.execute(query)).mappings().one_or_none()
 
 
+_PENDING = (
+    select(findings.c.state)
+    .where(
+        or_(
+            findings.c.state.in_(("found", "asked")),
+            and_(
+                findings.c.state.in_(("waiting", "owed", "refunding")),
+                findings.c.look_at <= bindparam("at"),
+            ),
+        )
+    )
+    .distinct()
+)
+
+
 async def pending(tx: AsyncConnection, at: datetime) -> set[str]:
     """The states of what is to be looked at by then, and of what a person is or has to be asked."""
-    asked = findings.c.state.in_(("found", "asked"))
-    looked_at = and_(
-        findings.c.state.in_(("waiting", "owed", "refunding")), findings.c.look_at <= at
-    )
-    query = select(findings.c.state).where(or_(asked, looked_at)).distinct()
-    return set((await tx.execute(query)).scalars())
+    return set((await tx.execute(_PENDING, {"at": at})).scalars())
+
+
+_DUE = (
+    select(findings)
+    .where(findings.c.state.in_(bindparam("states", expanding=True)))
+    .where(findings.c.look_at <= bindparam("at"))
+    .order_by(findings.c.look_at)
+    .limit(bindparam("most"))
+)
 
 
 async def due(
     tx: AsyncConnection, states: Collection[str], at: datetime, limit: int
 ) -> list[RowMapping]:
     """What is to be looked at again by then, the most overdue first."""
-    query = (
-        select(findings)
-        .where(findings.c.state.in_(states), findings.c.look_at <= at)
-        .order_by(findings.c.look_at)
-        .limit(limit)
-    )
-    return list((await tx.execute(query)).mappings())
+    asked = {"states": list(states), "at": at, "most": limit}
+    return list((await tx.execute(_DUE, asked)).mappings())
 
 
 async def change(tx: AsyncConnection, key: str, **values: Any) -> None:
@@ -67,16 +81,18 @@ async def change(tx: AsyncConnection, key: str, **values: Any) -> None:
     await tx.execute(update(findings).where(findings.c.key == key).values(**values))
 
 
+_POSTPONE = (
+    update(findings)
+    .where(findings.c.key == bindparam("its_key"))
+    .values(look_at=bindparam("its_moment"))
+)
+
+
 async def postpone(tx: AsyncConnection, moments: Sequence[tuple[str, datetime]]) -> None:
     """Says when each of these keys is to be looked at again."""
     if not moments:
         return
-    statement = (
-        update(findings)
-        .where(findings.c.key == bindparam("its_key"))
-        .values(look_at=bindparam("its_moment"))
-    )
-    await tx.execute(statement, [{"its_key": key, "its_moment": at} for key, at in moments])
+    await tx.execute(_POSTPONE, [{"its_key": key, "its_moment": at} for key, at in moments])
 
 
 async def drop(tx: AsyncConnection, keys: Collection[str]) -> None:
@@ -115,19 +131,26 @@ async def page(
     return list((await tx.execute(query)).mappings())
 
 
+_ACCOUNTS = select(
+    records.c.id, records.c.kind, records.c.state, records.c.outcome, records.c.ended_at
+).where(records.c.id.in_(bindparam("ids", expanding=True)))
+
+
 async def accounts(tx: AsyncConnection, ids: Collection[str]) -> dict[str, RowMapping]:
     """Of each instance that has a record, as much of it as a verdict needs."""
-    columns = (records.c.id, records.c.kind, records.c.state, records.c.outcome, records.c.ended_at)
-    rows = (await tx.execute(select(*columns).where(records.c.id.in_(ids)))).mappings()
+    rows = (await tx.execute(_ACCOUNTS, {"ids": list(ids)})).mappings()
     return {row["id"]: row for row in rows}
+
+
+_SETTLED = select(interventions.c.instance, interventions.c.key).where(
+    interventions.c.instance.in_(bindparam("ids", expanding=True)),
+    interventions.c.action == "settled",
+)
 
 
 async def settled_by_hand(tx: AsyncConnection, ids: Collection[str]) -> dict[str, list[str]]:
     """The keys that a person has declared settled, of each instance that has any."""
-    query = select(interventions.c.instance, interventions.c.key).where(
-        interventions.c.instance.in_(ids), interventions.c.action == "settled"
-    )
     found: dict[str, list[str]] = {}
-    for row in (await tx.execute(query)).mappings():
+    for row in (await tx.execute(_SETTLED, {"ids": list(ids)})).mappings():
         found.setdefault(row["instance"], []).append(row["key"])
     return found

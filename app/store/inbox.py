@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, or_, select, true, update
+from sqlalchemy import ColumnElement, RowMapping, and_, bindparam, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import insert_once, records
@@ -62,16 +62,23 @@ async def keep(
     return False
 
 
+_LISTENS = (
+    select(waits.c.token)
+    .where(
+        waits.c.instance == bindparam("instance"),
+        waits.c.name == bindparam("name"),
+        waits.c.state.in_(AWAITED),
+    )
+    .limit(1)
+)
+
+
 async def _has_a_listener(tx: AsyncConnection, record: RowMapping | None, name: str) -> bool:
     """Whether anybody is to be told of an event now: who opens a wait later asks by itself."""
     if name in ALWAYS_RAISED or (record is not None and record["state"] == "ended"):
         return True
-    query = select(waits.c.token).where(
-        waits.c.instance == (record["id"] if record is not None else ""),
-        waits.c.name == name,
-        waits.c.state.in_(AWAITED),
-    )
-    return (await tx.execute(query.limit(1))).first() is not None
+    asked = {"instance": record["id"] if record is not None else "", "name": name}
+    return (await tx.execute(_LISTENS, asked)).first() is not None
 
 
 async def _expect_to_be_heard(tx: AsyncConnection, instance: str, at: datetime) -> None:
@@ -127,6 +134,11 @@ async def take(tx: AsyncConnection, wait: Wait) -> Taken:
     return Taken(due=due)
 
 
+_WAIT = select(waits).where(
+    waits.c.instance == bindparam("instance"), waits.c.token == bindparam("token")
+)
+
+
 async def _wait_row(tx: AsyncConnection, wait: Wait) -> RowMapping | None:
     if wait.due is not None:
         opened = {
@@ -137,8 +149,8 @@ async def _wait_row(tx: AsyncConnection, wait: Wait) -> RowMapping | None:
             "state": "open",
         }
         await insert_once(tx, waits, opened)
-    query = select(waits).where(waits.c.instance == wait.instance, waits.c.token == wait.token)
-    return (await tx.execute(query)).mappings().one_or_none()
+    asked = {"instance": wait.instance, "token": wait.token}
+    return (await tx.execute(_WAIT, asked)).mappings().one_or_none()
 
 
 def _is(instance: str, name: str, event_id: str) -> ColumnElement[bool]:
@@ -208,29 +220,34 @@ async def _set_wait(tx: AsyncConnection, wait: Wait, **values: Any) -> None:
     )
 
 
+_UNRAISED = (
+    select(
+        inbox.c.instance,
+        inbox.c.event_id,
+        inbox.c.name,
+        inbox.c.raises,
+        record_table.c.id,
+        record_table.c.state,
+        record_table.c.engine_id,
+    )
+    .join(record_table, record_table.c.id == inbox.c.instance)
+    .where(
+        inbox.c.consumed_at.is_(None),
+        inbox.c.next_raise_at <= bindparam("at"),
+        record_table.c.state == "scheduled",
+    )
+    .order_by(inbox.c.next_raise_at)
+    .limit(bindparam("most"))
+)
+
+
 async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
     """Takes kept events whose doorbell is due: nobody has consumed them, and somebody waits.
 
     Each is due again after a growing pause, so a doorbell that the engine lost rings again.
     """
     at = records.now()
-    due = and_(inbox.c.consumed_at.is_(None), inbox.c.next_raise_at <= at)
-    query = (
-        select(
-            inbox.c.instance,
-            inbox.c.event_id,
-            inbox.c.name,
-            inbox.c.raises,
-            record_table.c.id,
-            record_table.c.state,
-            record_table.c.engine_id,
-        )
-        .join(record_table, record_table.c.id == inbox.c.instance)
-        .where(due, record_table.c.state == "scheduled")
-        .order_by(inbox.c.next_raise_at)
-        .limit(limit)
-    )
-    rows = list((await tx.execute(query)).mappings())
+    rows = list((await tx.execute(_UNRAISED, {"at": at, "most": limit})).mappings())
     heard = []
     for row in rows:
         # Asked row by row: as a part of the query it makes Postgres read every wait.
@@ -242,19 +259,23 @@ async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
     return heard
 
 
+_LATE = (
+    select(inbox, record_table.c.kind, record_table.c.outcome)
+    .join(record_table, record_table.c.id == inbox.c.instance)
+    .where(
+        inbox.c.consumed_at.is_(None),
+        inbox.c.next_raise_at <= bindparam("at"),
+        record_table.c.state == "ended",
+    )
+    .order_by(inbox.c.next_raise_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True, of=inbox)
+)
+
+
 async def claim_late(tx: AsyncConnection, limit: int) -> list[RowMapping]:
     """Takes events that came after the end, or that no wait of an ended instance consumed."""
-    at = records.now()
-    due = and_(inbox.c.consumed_at.is_(None), inbox.c.next_raise_at <= at)
-    query = (
-        select(inbox, record_table.c.kind, record_table.c.outcome)
-        .join(record_table, record_table.c.id == inbox.c.instance)
-        .where(due, record_table.c.state == "ended")
-        .order_by(inbox.c.next_raise_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True, of=inbox)
-    )
-    rows = list((await tx.execute(query)).mappings())
+    rows = list((await tx.execute(_LATE, {"at": records.now(), "most": limit})).mappings())
     for row in rows:
         await hold_late(tx, row)
     return rows

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import RowMapping, case, select, update
+from sqlalchemy import RowMapping, bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import attempts, insert_once, records
@@ -95,12 +95,16 @@ async def answer(
     return True
 
 
+_IS_OPEN = (
+    select(interventions.c.id)
+    .where(interventions.c.key == bindparam("its_key"), interventions.c.action.is_(None))
+    .limit(1)
+)
+
+
 async def is_open(tx: AsyncConnection, key: str) -> bool:
     """Whether somebody is being asked under a key."""
-    query = select(interventions.c.id).where(
-        interventions.c.key == key, interventions.c.action.is_(None)
-    )
-    return (await tx.execute(query.limit(1))).first() is not None
+    return (await tx.execute(_IS_OPEN, {"its_key": key})).first() is not None
 
 
 async def last_retried(tx: AsyncConnection, key: str) -> datetime | None:
@@ -173,12 +177,26 @@ async def reword(tx: AsyncConnection, id: str, reason: str) -> None:
     await tx.execute(update(interventions).where(interventions.c.id == id).values(reason=reason))
 
 
+_SETTLED = (
+    select(interventions.c.id)
+    .where(interventions.c.key == bindparam("its_key"), interventions.c.action == "settled")
+    .limit(1)
+)
+
+
 async def settled_by_hand(tx: AsyncConnection, key: str) -> bool:
     """Whether a person has declared the matter of this key settled: nobody does it again."""
-    query = select(interventions.c.id).where(
-        interventions.c.key == key, interventions.c.action == "settled"
-    )
-    return (await tx.execute(query.limit(1))).first() is not None
+    return (await tx.execute(_SETTLED, {"its_key": key})).first() is not None
+
+
+_UNRAISED = (
+    select(interventions.c.id, interventions.c.raises, record_table.c.engine_id)
+    .add_columns(record_table.c.state)
+    .join(record_table, record_table.c.id == interventions.c.instance, isouter=True)
+    .where(interventions.c.next_raise_at <= bindparam("at"))
+    .order_by(interventions.c.next_raise_at)
+    .limit(bindparam("most"))
+)
 
 
 async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
@@ -187,15 +205,7 @@ async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
     Each is due again after a growing pause; one whose instance has ended is due no more.
     """
     at = records.now()
-    query = (
-        select(interventions.c.id, interventions.c.raises, record_table.c.engine_id)
-        .add_columns(record_table.c.state)
-        .join(record_table, record_table.c.id == interventions.c.instance, isouter=True)
-        .where(interventions.c.next_raise_at <= at)
-        .order_by(interventions.c.next_raise_at)
-        .limit(limit)
-    )
-    rows = list((await tx.execute(query)).mappings())
+    rows = list((await tx.execute(_UNRAISED, {"at": at, "most": limit})).mappings())
     for row in rows:
         due = at + pause(row["raises"] + 1, LONGEST_RING)
         gone = row["state"] in (None, "ended")

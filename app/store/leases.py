@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import insert_once, records
 from app.store.schema import leases
+
+_NAMED = leases.c.name == bindparam("its_name")
+_ACQUIRE = update(leases).where(
+    _NAMED, or_(leases.c.holder == bindparam("mine"), leases.c.until < bindparam("at"))
+)
+_ANOTHER_S = select(leases.c.name).where(
+    _NAMED, leases.c.holder != bindparam("mine"), leases.c.until >= bindparam("at")
+)
 
 
 async def acquire(tx: AsyncConnection, name: str, holder: str, seconds: float) -> bool:
     """Takes or prolongs a lease for so many seconds; `False` while somebody else has it."""
     at = records.now()
     until = at + timedelta(seconds=seconds)
-    mine = or_(leases.c.holder == holder, leases.c.until < at)
-    taken = await tx.execute(
-        update(leases).where(leases.c.name == name, mine).values(holder=holder, until=until)
-    )
+    asked = {"its_name": name, "mine": holder, "at": at}
+    taken = await tx.execute(_ACQUIRE, {**asked, "holder": holder, "until": until})
     if taken.rowcount == 1:
         return True
     return await insert_once(tx, leases, {"name": name, "holder": holder, "until": until})
@@ -26,7 +32,5 @@ async def acquire(tx: AsyncConnection, name: str, holder: str, seconds: float) -
 
 async def is_another_s(tx: AsyncConnection, name: str, holder: str) -> bool:
     """Whether somebody else has it still. Takes no lock: those who wait ask for nothing more."""
-    another = select(leases.c.name).where(
-        leases.c.name == name, leases.c.holder != holder, leases.c.until >= records.now()
-    )
-    return (await tx.execute(another)).first() is not None
+    asked = {"its_name": name, "mine": holder, "at": records.now()}
+    return (await tx.execute(_ANOTHER_S, asked)).first() is not None

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, case, not_, or_, select, update
+from sqlalchemy import RowMapping, and_, bindparam, case, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import insert_once
@@ -99,12 +99,15 @@ async def _id_of(tx: AsyncConnection, kind: str, idempotency_key: str) -> str | 
     return (await tx.execute(query)).scalar_one_or_none()
 
 
+# What is asked at every turn is built once.
+_ONE = select(records).where(records.c.id == bindparam("its_id"))
+_ONE_LOCKED = _ONE.with_for_update()
+
+
 async def get(tx: AsyncConnection, id: str, *, lock: bool = False) -> RowMapping | None:
     """One record; with `lock`, whoever else wants to change this instance waits."""
-    query = select(records).where(records.c.id == id)
-    if lock:
-        query = query.with_for_update()
-    return (await tx.execute(query)).mappings().one_or_none()
+    query = _ONE_LOCKED if lock else _ONE
+    return (await tx.execute(query, {"its_id": id})).mappings().one_or_none()
 
 
 async def page(
@@ -132,6 +135,20 @@ async def page(
     return list((await tx.execute(query)).mappings())
 
 
+_UNSCHEDULED = (
+    select(records)
+    .where(
+        records.c.state == "accepted",
+        records.c.suspended.is_(False),
+        # A replica of the version before accepts without saying when it may be claimed.
+        or_(records.c.claimed_until <= bindparam("at"), records.c.claimed_until.is_(None)),
+    )
+    .order_by(records.c.claimed_until)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+
+
 async def claim_unscheduled(tx: AsyncConnection, limit: int, claim: float) -> list[RowMapping]:
     """Takes up to `limit` accepted records, so that one relay starts each.
 
@@ -139,14 +156,7 @@ async def claim_unscheduled(tx: AsyncConnection, limit: int, claim: float) -> li
     to stop what is left of the run before it.
     """
     at = now()
-    free = and_(
-        records.c.state == "accepted",
-        records.c.suspended.is_(False),
-        # A replica of the version before accepts without saying when it may be claimed.
-        or_(records.c.claimed_until <= at, records.c.claimed_until.is_(None)),
-    )
-    query = select(records).where(free).order_by(records.c.claimed_until).limit(limit)
-    rows = list((await tx.execute(query.with_for_update(skip_locked=True))).mappings())
+    rows = list((await tx.execute(_UNSCHEDULED, {"at": at, "most": limit})).mappings())
     for again in (False, True):
         ids = [row["id"] for row in rows if (row["runs"] > 0) == again]
         until = at + timedelta(seconds=claim * 4 if again else claim)
@@ -226,13 +236,17 @@ async def pass_pivot(tx: AsyncConnection, id: str) -> None:
         )
 
 
+_RUN_BEFORE = select(records.c.accepted_at).where(
+    records.c.id == bindparam("its_id"), records.c.runs > 0
+)
+
+
 async def run_before_since(tx: AsyncConnection, id: str) -> datetime | None:
     """Since when an earlier run may have tried anything; `None` if there was none.
 
     Its attempts may be missing: an older copy of the store may have been put back.
     """
-    query = select(records.c.accepted_at).where(records.c.id == id, records.c.runs > 0)
-    since: datetime | None = (await tx.execute(query)).scalar_one_or_none()
+    since: datetime | None = (await tx.execute(_RUN_BEFORE, {"its_id": id})).scalar_one_or_none()
     return since
 
 
@@ -248,6 +262,9 @@ async def cancelled(tx: AsyncConnection, record: RowMapping) -> bool:
     return (await tx.execute(query.limit(1))).first() is not None
 
 
+_PROGRESS = update(records).where(records.c.id == bindparam("its_id"), OPEN)
+
+
 async def progress(tx: AsyncConnection, id: str, **values: Any) -> None:
     """Notes what an instance that has not ended is doing now.
 
@@ -256,7 +273,7 @@ async def progress(tx: AsyncConnection, id: str, **values: Any) -> None:
     """
     at = now()
     new = {"waiting_for": None, "due_at": None, "woken_at": None, "expected_at": at, **values}
-    await tx.execute(update(records).where(records.c.id == id, OPEN).values(progress_at=at, **new))
+    await tx.execute(_PROGRESS, {"its_id": id, "progress_at": at, **new})
 
 
 async def expect(tx: AsyncConnection, id: str, at: datetime) -> None:
