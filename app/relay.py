@@ -113,10 +113,13 @@ class Relay:
             await start(record["kind"], record["engine_id"], record["input"])
         except EngineUnavailable as error:
             log.warning("not scheduled yet: %s", error)
-            burnt = isinstance(error, EngineConfused) and await self._is_burnt(record)
+            unreadable = isinstance(error, EngineConfused) and await self._is_unreadable(record)
+            burnt = unreadable and record["runs"] and await self._is_burnt(record)
             async with self._env.store.transaction() as tx:
                 if burnt:
                     await records.rename(tx, record)
+                elif unreadable:
+                    await records.ran(tx, record)
                 await records.release(tx, record)
             return
         async with self._env.store.transaction() as tx:
@@ -124,14 +127,16 @@ class Relay:
             if record["start_failures"]:
                 await interventions.heal(tx, f"{record['id']}/start")
 
+    async def _is_unreadable(self, record: Any) -> bool:
+        """Whether what is left of a run cannot be read for a while already, and all others can."""
+        tried = record["start_failures"] + 1
+        return tried % UNREADABLE == 0 and await self._engine.answers()
+
     async def _is_burnt(self, record: Any) -> bool:
-        """Whether what is left of a run can neither be read nor removed, while all others can.
+        """Whether what is left of a run, and cannot be read, cannot be removed either.
 
         Then its name is given up, a few times at most: whatever can be read again might run on.
         """
-        tried = record["start_failures"] + 1
-        if not record["runs"] or tried % UNREADABLE or not await self._engine.answers():
-            return False
         if len(records.names_before(record)) + 1 >= NAMES:
             return False
         try:

@@ -218,6 +218,18 @@ async def rename(tx: AsyncConnection, record: RowMapping) -> None:
     )
 
 
+async def ran(tx: AsyncConnection, record: RowMapping) -> None:
+    """Notes that a first start may have come to something: whatever is started now is a later run.
+
+    It stops what is left, and asks the providers what was done already.
+    """
+    await tx.execute(
+        update(records)
+        .where(records.c.id == record["id"], records.c.state == "accepted", records.c.runs == 0)
+        .values(runs=1)
+    )
+
+
 async def pass_pivot(tx: AsyncConnection, id: str) -> None:
     """Notes that there is no way back for an instance that goes forward.
 

@@ -8,6 +8,7 @@ import pytest
 
 from simulation.result import Result
 from simulation.schedule import (
+    HOUR,
     Amnesia,
     Away,
     ClockJump,
@@ -86,6 +87,18 @@ def test_an_order_comes_through(name: str) -> None:
     assert result.errors == []
     assert result.settled
     assert result.records["order-1"]["outcome"] == "FULFILLED"
+    charged_once(result)
+
+
+def test_a_first_start_that_nobody_heard_of_and_nobody_can_read_is_made_under_another_name() -> (
+    None
+):
+    lost = Message(link="engine", fate="lose_response", path="start")
+    unread = Amnesia(fate="unreadable", at=1.0, instance="order-1")
+    result = simulate(one_order(lost, unread, until=HOUR))
+    assert result.fired == [1, 1], "it proves nothing"
+    assert result.records["order-1"]["outcome"] == "FULFILLED"
+    assert any("order-1~1" in line for line in result.log)
     charged_once(result)
 
 
