@@ -440,12 +440,14 @@ async def test_a_start_that_never_succeeds_is_tried_less_often_and_asked_about_o
     await world.running("task")
     async with world.store.transaction() as tx:
         await tx.execute(update(table).values(state="accepted", claimed_until=records.now()))
-    world.engine.unreadable = {"task"}
+    names = {"task", "task~1", "task~2"}
+    world.engine.unreadable = set(names)
     for _ in range(700):
         world.pass_time(1)
         await world.relay.sweep()
         await world.relay.carried()
-    assert world.engine.calls["schedule task"] < 25
+    assert world.engine.calls["schedule task"] == 3, "after that it is a later run"
+    assert 3 < sum(world.engine.calls[f"stop {name}"] for name in names) < 25
     for _ in range(3):
         await world.reconciler.sweep()
     assert await world.asked("task") == [], "the engine may have been away until now"
