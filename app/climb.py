@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from activities.effect import Env
 from app.engine import ENDED, Engine, EngineConfused, EngineUnavailable
@@ -48,6 +48,14 @@ MENDED = 120.0  # those where it is a deployment that is to be mended
 UNKNOWN = ""  # the engine did not say
 
 
+class LeftAlone(NamedTuple):
+    """One of whom the engine says that nothing is to be done about it, or says nothing."""
+
+    status: str
+    since: datetime
+    seen_at: datetime
+
+
 class Climb:
     """Climbs with whoever is late; `ring` wakes one in the background."""
 
@@ -64,7 +72,7 @@ class Climb:
         self._encouraged_at: datetime | None = None
         self._failed_again: defaultdict[str, dict[str, datetime]] = defaultdict(dict)
         self._failed: defaultdict[str, dict[str, datetime]] = defaultdict(dict)
-        self._left_alone: dict[str, tuple[str, datetime]] = {}
+        self._left_alone: dict[str, LeftAlone] = {}
 
     async def sweep_at_once(self, report: Any) -> None:
         """The same for somebody who has not watched the load before: a command."""
@@ -118,6 +126,8 @@ class Climb:
         failed: dict[str, list[Any]] = defaultdict(list)
         await self._unanswered([row for row, status, _ in seen if status == UNKNOWN], report)
         for row, status, cause in seen:
+            if status not in (UNKNOWN, "SUSPENDED", "STALLED"):
+                self._left_alone.pop(row["id"], None)
             if status in ("SUSPENDED", "STALLED"):
                 report.left_alone.append(row["id"])
                 await self._leave_alone(row, status)
@@ -316,9 +326,11 @@ class Climb:
         await tell(self._env, STALLED, "engine_stalled", why if lasts else None)
 
     async def _leave_alone(self, row: Any, status: str) -> None:
-        idle = (records.now() - row["progress_at"]).total_seconds()
-        if idle > self._settings.start_alert_after:
-            self._left_alone[row["id"]] = (status, records.now())
+        # Not since it last got on: whoever was to wait for days is late for seconds.
+        at = records.now()
+        before = self._left_alone.get(row["id"], LeftAlone(status, at, at))
+        since = before.since if row["progress_at"] <= before.since else at
+        self._left_alone[row["id"]] = LeftAlone(status, since, at)
         await self._look_later(row, LOOK_AGAIN)
 
     async def _look_later(self, row: Any, most: float) -> None:
@@ -330,11 +342,18 @@ class Climb:
 
     async def _tell_of_left_alone(self) -> None:
         """Somebody suspended it past the API, or no replica has its version: a person's affair."""
+        if self._at_once:
+            return  # a command knows of none for how long
         fresh = records.now() - timedelta(seconds=2 * (LOOK_AGAIN + self._settings.stall_after))
-        self._left_alone = {id: found for id, found in self._left_alone.items() if found[1] > fresh}
-        some = [f"{id} is {status}" for id, (status, _) in list(self._left_alone.items())[:5]]
-        why = f"{len(self._left_alone)} get nowhere and are left alone: {', '.join(some)}"
-        await tell(self._env, LEFT_ALONE, "engine_stalled", why if some else None)
+        self._left_alone = {id: one for id, one in self._left_alone.items() if one.seen_at > fresh}
+        long = timedelta(seconds=self._settings.start_alert_after)
+        told = [
+            f"{id} is {one.status}"
+            for id, one in self._left_alone.items()
+            if one.seen_at - one.since > long
+        ]
+        why = f"{len(told)} get nowhere and are left alone: {', '.join(told[:5])}"
+        await tell(self._env, LEFT_ALONE, "engine_stalled", why if told else None)
 
 
 async def tell(env: Env, key: str, kind: IncidentKind, why: str | None) -> None:

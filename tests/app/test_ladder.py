@@ -113,6 +113,22 @@ async def test_two_hundred_that_have_no_version_hide_nobody_and_are_told_of(worl
     assert still == ["engine/left_alone"]
 
 
+async def test_nobody_is_asked_about_one_that_waited_for_days_and_is_unanswered_for_once(
+    world: World,
+) -> None:
+    week = 7 * 86_400
+    await world.running("order", expected_at=records.now() + timedelta(seconds=week))
+    world.pass_time(week)
+    world.engine.hanging.add("order")
+    assert "order" in (await world.sweeps(2 * STALL_AFTER)).left_alone
+    world.engine.hanging.clear()
+    await world.sweeps(900, 30)
+    assert await world.asked("-") == []
+    world.engine.hanging.add("order")
+    await world.sweeps(1800, 30)
+    assert [one["key"] for one in await world.asked("-")] == ["engine/left_alone"]
+
+
 async def test_a_queue_is_not_a_stall(world: World) -> None:
     """Three hundred stand in it, and one of them moves every second."""
     ids = [await world.running(f"task-{number}") for number in range(300)]

@@ -15,6 +15,7 @@ class FakeEngine:
         self.statuses: dict[str, str] = {}
         self.calls: Counter[str] = Counter()
         self.unreadable: set[str] = set()
+        self.hanging: set[str] = set()
         self.away = False
         self.store_away = False
         self.unstoppable = False
@@ -22,7 +23,7 @@ class FakeEngine:
 
     def _called(self, call: str, id: str) -> None:
         self.calls[f"{call} {id}"] += 1
-        if self.away:
+        if self.away or id in self.hanging:
             raise EngineUnavailable("away")
         if self.store_away or id in self.unreadable:
             raise EngineConfused(f"{call} {id}: UNKNOWN")
