@@ -93,11 +93,11 @@ def seen(schedule: Schedule, result: Result) -> list[Seen]:
     """Every instance that somebody has started."""
     effects, attempts = _by_instance(result.effects), _by_instance(result.attempts)
     asked = _by_instance(result.interventions)
-    strained = strain(schedule)
     calls = list(zip(schedule.calls, result.answers, strict=True))
     found = []
     for id, start in _starts(schedule).items():
-        mine = effects.get(id, [])
+        mine, tried = effects.get(id, []), attempts.get(id, [])
+        operations = {row["operation"] for row in tried}
         found.append(
             Seen(
                 id=id,
@@ -106,11 +106,11 @@ def seen(schedule: Schedule, result: Result) -> list[Seen]:
                 record=result.records.get(id),
                 effects=[each for each in mine if not on_call(each)],
                 told=[each for each in mine if on_call(each)],
-                attempts=attempts.get(id, []),
+                attempts=tried,
                 asked=asked.get(id, []),
                 calls=[(call, answer) for call, answer in calls if about(call) == id],
                 schedule=schedule,
-                strain=strained,
+                strain=strain(schedule, result.fired, id, operations),
             )
         )
     return found

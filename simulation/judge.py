@@ -13,10 +13,12 @@ from functools import partial
 
 from conformance.promises import PROMISES
 from simulation.evidence import Seen, on_call, seen
-from simulation.promises import OWN
+from simulation.promises import OWN, UNSTARTED
 from simulation.result import Result
 from simulation.schedule import Schedule
-from simulation.strain import is_story
+from simulation.strain import is_story, strain
+
+OUTAGE = ("engine_stalled", "start_failed")  # what is asked about an engine that is away
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def judge(schedule: Schedule, result: Result) -> Judgement:
         broken += [Broken(each.id, name, why) for name, why in found.items()]
         unknown += [f"{each.id}: {crashed}"] if crashed else []
     broken += _unasked(instances, result)
+    broken += _asked_in_vain(schedule, result)
     return Judgement(
         broken=tuple(broken),
         unknown=tuple(unknown),
@@ -109,6 +112,15 @@ def _unasked(instances: list[Seen], result: Result) -> Iterator[Broken]:
         if effect["instance"] not in known and not on_call(effect):
             why = f"{effect['operation']} ({effect['key']}), and nobody asked for it"
             yield Broken(effect["instance"], "nothing_unasked", why)
+
+
+def _asked_in_vain(schedule: Schedule, result: Result) -> Iterator[Broken]:
+    """What a person was asked about all instances, although the engine was not away for long."""
+    away = strain(schedule, result.fired).away > UNSTARTED
+    for one in result.interventions:
+        if one["instance"] == "-" and not (away and one["kind"] in OUTAGE):
+            why = f"{one['id']} ({one['kind']}): {one['reason']}"
+            yield Broken("-", "nobody_is_asked_in_vain", why)
 
 
 def _unanswered(schedule: Schedule, result: Result) -> Iterator[str]:

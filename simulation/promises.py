@@ -13,8 +13,11 @@ from simulation.schedule import DAY, HOUR
 # Effects that may come after the end: money that was captured too late is given back.
 ENDURING = ("ml.train",)  # nothing takes a training back: it runs to its end for nobody
 AFTERWARDS = ("/late_refund", "/audit_refund")
-# Interventions that are right only if the engine has damaged something, or somebody was away.
-DAMAGE = ("stuck", "bad_deployment", "poison", "unaccounted", "forged")
+# Interventions for which nothing that is drawn is a reason, be it that somebody was away.
+NEVER = ("bad_deployment", "poison", "unaccounted", "forged")
+# Only the engine makes a deployment fail: where providers are away, a person is asked.
+GIVEN_UP = frozenset({"ROLLED_BACK"})
+RUNS = 2  # times that an instance is run again before a person is asked
 UNSTARTED = 600.0  # seconds without an engine after which a person is told
 
 
@@ -23,9 +26,12 @@ def as_drawn(seen: Seen) -> str | None:
     if not seen.ended:
         return None
     right = seen.story.outcomes
-    if seen.strain.harsh or any(one["kind"] == "stuck" for one in seen.asked):
-        # What the engine broke again and again was undone; another promise asks whether rightly.
+    stuck = any(one["kind"] == "stuck" for one in seen.asked)
+    if seen.strain.harsh or stuck:
         right = right | seen.story.faulty
+    if stuck:
+        # What the engine broke again and again was undone; another promise asks whether rightly.
+        right = right | GIVEN_UP
     if seen.outcome in right:
         return None
     return f"it ended as {seen.outcome}, not {' or '.join(sorted(right))}: {_why(seen)}"
@@ -34,13 +40,21 @@ def as_drawn(seen: Seen) -> str | None:
 def nobody_is_asked_in_vain(seen: Seen) -> str | None:
     """A person is asked only about what a person has to settle."""
     for one in seen.asked:
-        if one["kind"] == "start_failed" and seen.strain.away > UNSTARTED:
-            continue
-        if one["kind"] in DAMAGE and not seen.strain.damaged and not seen.strain.harsh:
-            return f"{one['id']} ({one['kind']}): {one['reason']}"
-        if one["kind"] not in DAMAGE and not seen.strain.harsh and not seen.story.asks:
+        if not _is_reason_to_ask(seen, one["kind"]):
             return f"{one['id']} ({one['kind']}): {one['reason']}"
     return None
+
+
+def _is_reason_to_ask(seen: Seen, kind: str) -> bool:
+    match kind:
+        case "start_failed":
+            return seen.strain.away > UNSTARTED
+        case "stuck":
+            # What is rolled back after its end is run again at once, and then once more.
+            reopened = any(call.path.endswith("/rollback") for call, _ in seen.calls)
+            return seen.strain.damaged > RUNS - reopened
+        case _:
+            return kind not in NEVER and (seen.strain.harsh or seen.story.asks)
 
 
 def silence(seen: Seen) -> str | None:
@@ -74,10 +88,12 @@ def in_time(seen: Seen) -> str | None:
     if seen.record is None or seen.record["started_at"] is None:
         return None
     began = moment(seen.record["accepted_at"])
+    # Parked by the ladder, it waits for nothing but a person.
+    parked = sum(_open_for(one) for one in seen.asked if one["kind"] == "stuck")
     for what, at, due in _due(seen):
         if at - began < due - seen.strain.skew:
             return f"{what} after {at - began:.0f} s, not {due:.0f}"
-        if at - began > due + seen.strain.delay:
+        if at - began > due + seen.strain.delay + parked:
             return f"{what} only after {at - began:.0f} s, not {due:.0f}"
     return None
 

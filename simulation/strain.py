@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from simulation.schedule import (
+    Amnesia,
     Away,
     ClockJump,
     Crash,
@@ -29,9 +31,10 @@ FAULTS = {"status", "hang", "drop", "commit_then_status", "commit_then_hang", "d
 class Strain:
     """What a schedule does to whatever is under way.
 
-    `harsh`: somebody was away for longer than a step is patient, so a step may have failed.
-    `damaged`: how often the engine lost or broke an instance, so that the ladder had to climb.
-    `away`: seconds for which there was no engine.
+    `harsh`: somebody whom it needs was away for longer than a step is patient, so a step may have
+    failed.
+    `damaged`: how often the engine may have lost or broken it, so that the ladder had to climb.
+    `away`: seconds for which there was no engine, at most at a time.
     `delay` and `skew` are seconds: by how much things may be late, and how far apart two clocks
     may be.
     """
@@ -43,15 +46,28 @@ class Strain:
     skew: float
 
 
-def strain(schedule: Schedule) -> Strain:
-    """What a schedule excuses."""
+def strain(
+    schedule: Schedule,
+    fired: Sequence[int],
+    id: str = "",
+    operations: Collection[str] | None = None,
+) -> Strain:
+    """What a schedule excuses, of an instance that has tried these operations; by default any.
+
+    `fired` is how often each disturbance struck.
+    """
     every = schedule.disturbances
+    met = [one for one, count in zip(every, fired, strict=True) if count]
     jumps = sum(abs(one.by) for one in every if isinstance(one, ClockJump))
     skews = max(map(abs, schedule.skews), default=0.0)
     return Strain(
-        harsh=any(_lasting(one) > PATIENCE for one in every if isinstance(one, OUTAGES)),
-        damaged=sum(_damages(one) for one in every),
-        away=sum(one.lasts for one in every if isinstance(one, Away)),
+        harsh=any(
+            _lasting(one) > PATIENCE and _concerns(one, operations)
+            for one in every
+            if isinstance(one, OUTAGES)
+        ),
+        damaged=sum(_damages(one, id) for one in met),
+        away=max((one.lasts for one in every if isinstance(one, Away)), default=0.0),
         delay=USUAL + 2 * sum(map(_lasting, every)),
         skew=1.0 + 2 * skews + jumps,
     )
@@ -90,7 +106,20 @@ def _lasting(one: Disturbance) -> float:
             return 0.0
 
 
-def _damages(one: Disturbance) -> bool:
-    if not isinstance(one, Misdelivery):
-        return False
-    return one.fate in ("failed", "stale") or (one.item, one.fate) == ("activity", "lost")
+def _concerns(one: Disturbance, operations: Collection[str] | None) -> bool:
+    """Whether somebody who is away is needed for these operations."""
+    if operations is None or not isinstance(one, Script):
+        return True
+    operation = one.rule.get("match", {}).get("operation")
+    return operation is None or operation in operations
+
+
+def _damages(one: Disturbance, id: str) -> bool:
+    match one:
+        case Amnesia():
+            return one.fate in ("unreadable", "forgotten") and one.instance in id
+        case Misdelivery():
+            broken = one.fate in ("failed", "stale") or (one.item, one.fate) == ("activity", "lost")
+            return broken and one.instance in id
+        case _:
+            return False

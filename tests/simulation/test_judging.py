@@ -9,10 +9,22 @@ from typing import Any
 import pytest
 
 from simulation.draw import compose
-from simulation.judge import Judgement, judge
+from simulation.judge import Broken, Judgement, judge
 from simulation.result import Result
-from simulation.schedule import Crash, Schedule
+from simulation.schedule import (
+    HOUR,
+    Away,
+    Crash,
+    Disturbance,
+    Misdelivery,
+    Schedule,
+    Script,
+    StoreAway,
+)
+from simulation.strain import strain
 from simulation.world import simulate
+from tests.simulation.judged import judged, plot
+from tests.simulation.starts import MODEL, PRESS
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +36,10 @@ def order() -> tuple[Schedule, Result]:
 def _with(order: tuple[Schedule, Result], **changes: Any) -> Judgement:
     schedule, result = order
     return judge(schedule, replace(result, **changes))
+
+
+def _fails(operation: str) -> Script:
+    return Script(lasts=780.0, rule={"match": {"operation": operation}, "then": {"status": 503}})
 
 
 def _broken(judgement: Judgement) -> set[str]:
@@ -117,6 +133,78 @@ def test_what_the_engine_broke_for_good_may_be_undone_and_nothing_else(
     assert "as_drawn" not in _broken(_with(order, records=records, interventions=[asked]))
     broken = _broken(_with(order, records=records, interventions=[{**asked, "kind": "forged"}]))
     assert {"as_drawn", "nobody_is_asked_in_vain"} <= broken
+
+
+LOST = Misdelivery(item="activity", fate="lost")
+
+
+@pytest.mark.parametrize(
+    ("kind", "disturbances", "in_vain"),
+    [
+        ("stuck", [LOST] * 2, True),
+        ("stuck", [LOST] * 3, False),
+        ("stuck", [LOST, LOST, LOST.model_copy(update={"instance": "somebody"})], True),
+        ("stuck", [StoreAway(lasts=90.0)], True),
+        ("bad_deployment", [LOST] * 3, True),
+        ("start_failed", [Away(lasts=400.0)] * 2, True),
+        ("start_failed", [Away(lasts=700.0)], False),
+        ("step_failed", [_fails("payment.charge")], False),
+        ("step_failed", [_fails("signing.send")], True),
+    ],
+)
+def test_a_person_is_asked_for_what_met_this_instance_often_or_long_enough(
+    order: tuple[Schedule, Result], kind: str, disturbances: list[Disturbance], in_vain: bool
+) -> None:
+    schedule, result = order
+    (id,) = result.records
+    told = (*schedule.disturbances, *disturbances)
+    asked = {"id": f"{id}/engine/1", "instance": id, "kind": kind, "reason": "-", "action": None}
+    found = judge(
+        schedule.model_copy(update={"disturbances": told}),
+        replace(result, fired=[1] * len(told), interventions=[asked]),
+    )
+    assert ("nobody_is_asked_in_vain" in _broken(found)) is in_vain
+
+
+@pytest.mark.parametrize("times", [0, 1])
+def test_what_never_struck_excuses_nothing(times: int) -> None:
+    assert strain(Schedule(disturbances=(LOST,)), [times]).damaged == times
+
+
+@pytest.mark.parametrize(
+    ("kind", "lasts", "in_vain"),
+    [
+        ("engine_stalled", 400.0, True),
+        ("engine_stalled", 700.0, False),
+        ("bad_deployment", 700.0, True),
+    ],
+)
+def test_what_is_asked_about_all_is_judged_too(
+    order: tuple[Schedule, Result], kind: str, lasts: float, in_vain: bool
+) -> None:
+    schedule, result = order
+    told = (*schedule.disturbances, Away(lasts=lasts))
+    asked = {"id": "engine/1", "instance": "-", "kind": kind, "reason": "-", "action": None}
+    found = judge(
+        schedule.model_copy(update={"disturbances": told}),
+        replace(result, fired=[1] * len(told), interventions=[asked]),
+    )
+    assert (Broken("-", "nobody_is_asked_in_vain", f"engine/1 ({kind}): -") in found.broken) is (
+        in_vain
+    )
+
+
+def test_who_waits_for_a_person_is_not_late_and_a_deployment_may_be_given_up() -> None:
+    end = 72 * HOUR
+    lost = LOST.model_copy(update={"at": end + 50})
+    broken = [Misdelivery(item="turn", fate="failed", at=end, nth=nth) for nth in (1, 2)]
+    (asked,) = judged(
+        plot("approval-expired", "/approvals", PRESS), disturbances=(*broken, lost)
+    ).interventions
+    assert asked["kind"] == "stuck"
+    broken = [Misdelivery(item="turn", fate="failed", nth=nth) for nth in (3, 4, 5)]
+    given_up = judged(plot("deployment-quick", "/deployments", MODEL), disturbances=(*broken,))
+    assert [one["outcome"] for one in given_up.records.values()] == ["ROLLED_BACK"]
 
 
 def test_what_nobody_answered_is_unknown_and_not_kept(order: tuple[Schedule, Result]) -> None:
