@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,6 +134,10 @@ class Engine:
             EngineConfused: it cannot read it, and so cannot remove it.
             EngineUnavailable: nobody knows whether it was removed.
         """
+        # daprd 1.18.2 dies of it where there is none, as after another replica has removed it.
+        with suppress(EngineConfused):
+            if await self.state(id) is None:
+                return
         # An instance whose history nobody can read can neither be terminated nor purged the
         # ordinary way. The SDK does not offer the engine's own `force` (nor does its HTTP API).
         stub = self._client._DaprWorkflowClient__obj._stub

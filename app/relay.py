@@ -23,7 +23,7 @@ Carrying = Coroutine[Any, Any, object]
 BATCH = 64
 IN_FLIGHT = 128  # calls to the engine at a time
 CLAIM = 10.0  # seconds; longer than a call to the engine may last
-UNREADABLE = 3  # starts that failed alike, seconds apart, before a name is given up
+UNREADABLE = 3  # starts that fail before it is asked whether what is left can be read
 NAMES = 3  # that an instance is given in the engine, at most; then it is a person's
 
 
@@ -116,21 +116,31 @@ class Relay:
             unreadable = isinstance(error, EngineConfused) and await self._is_unreadable(record)
             burnt = unreadable and record["runs"] and await self._is_burnt(record)
             async with self._env.store.transaction() as tx:
+                await records.release(tx, record)
                 if burnt:
                     await records.rename(tx, record)
                 elif unreadable:
                     await records.ran(tx, record)
-                await records.release(tx, record)
             return
         async with self._env.store.transaction() as tx:
-            await records.mark_scheduled(tx, record["id"])
-            if record["start_failures"]:
+            marked = await records.mark_scheduled(tx, record["id"], runs=record["runs"])
+            if marked and record["start_failures"]:
                 await interventions.heal(tx, f"{record['id']}/start")
 
     async def _is_unreadable(self, record: Any) -> bool:
-        """Whether what is left of a run cannot be read for a while already, and all others can."""
-        tried = record["start_failures"] + 1
-        return tried % UNREADABLE == 0 and await self._engine.answers()
+        """Whether what is left of a run cannot be read, and all others can; asked now and then.
+
+        A start that fails is no sign of it: a store that can be read may not be written to.
+        """
+        if (record["start_failures"] + 1) % UNREADABLE:
+            return False
+        try:
+            await self._engine.state(record["engine_id"])
+        except EngineConfused:
+            return await self._engine.answers()
+        except EngineUnavailable as error:
+            log.warning("not read: %s", error)
+        return False
 
     async def _is_burnt(self, record: Any) -> bool:
         """Whether what is left of a run, and cannot be read, cannot be removed either.

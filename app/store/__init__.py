@@ -148,9 +148,21 @@ def open_engine(url: str, timeout: float = TIMEOUT, **options: Any) -> AsyncEngi
     return engine
 
 
+def columns(table: Table, values: dict[str, Any]) -> dict[str, Any]:
+    """The values, as parameters of a statement: SQLAlchemy leaves out those that it does not know.
+
+    Raises:
+        KeyError: one names no column of the table.
+    """
+    for name in values:
+        table.c[name]
+    return values
+
+
 async def insert_once(tx: AsyncConnection, table: Table, values: dict[str, Any]) -> bool:
     """Inserts a row unless its key is taken; says whether it did."""
-    return (await tx.execute(_insert_once(tx.dialect.name, table), values)).rowcount == 1
+    statement = _insert_once(tx.dialect.name, table)
+    return (await tx.execute(statement, columns(table, values))).rowcount == 1
 
 
 @cache

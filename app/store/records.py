@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import RowMapping, and_, bindparam, case, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import insert_once
+from app.store import columns, insert_once
 from app.store.clock import now as now
 from app.store.schema import inbox, records
 from workflows.messages import Ending, Turn
@@ -167,15 +167,18 @@ async def claim_unscheduled(tx: AsyncConnection, limit: int, claim: float) -> li
     return rows
 
 
-async def mark_scheduled(tx: AsyncConnection, id: str) -> None:
-    """The engine has it, and something is to be heard of it now, unless it was heard already."""
+async def mark_scheduled(tx: AsyncConnection, id: str, *, runs: int = 0) -> bool:
+    """The engine has it, and something is to be heard of it now, unless it was heard already.
+
+    `runs` is the run that was started; `False` if a later one is to be started by now.
+    """
     at = now()
     unheard = (records.c.status == "ACCEPTED", at)
     # Suspended while it was being started: the engine did not know it then, and has to be told.
     rested = (records.c.suspended, at)
-    await tx.execute(
+    marked = await tx.execute(
         update(records)
-        .where(records.c.id == id, records.c.state == "accepted")
+        .where(records.c.id == id, records.c.state == "accepted", records.c.runs == runs)
         .values(
             state="scheduled",
             claimed_until=None,
@@ -184,6 +187,7 @@ async def mark_scheduled(tx: AsyncConnection, id: str) -> None:
             control_at=case(rested, else_=records.c.control_at),
         )
     )
+    return marked.rowcount == 1
 
 
 async def release(tx: AsyncConnection, record: RowMapping) -> None:
@@ -192,6 +196,7 @@ async def release(tx: AsyncConnection, record: RowMapping) -> None:
     await tx.execute(
         update(records)
         .where(records.c.id == record["id"], records.c.state == "accepted")
+        .where(records.c.runs == record["runs"])
         .values(
             claimed_until=now() + timedelta(seconds=pause),
             start_failures=records.c.start_failures + 1,
@@ -285,7 +290,8 @@ async def progress(tx: AsyncConnection, id: str, **values: Any) -> None:
     """
     at = now()
     new = {"waiting_for": None, "due_at": None, "woken_at": None, "expected_at": at, **values}
-    await tx.execute(_PROGRESS, {"its_id": id, "progress_at": at, **new})
+    asked = {"its_id": id, **columns(records, {"progress_at": at, **new})}
+    await tx.execute(_PROGRESS, asked)
 
 
 async def expect(tx: AsyncConnection, id: str, at: datetime) -> None:

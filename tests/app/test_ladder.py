@@ -483,6 +483,37 @@ async def test_a_start_that_never_succeeds_is_tried_less_often_and_asked_about_o
     assert asked["action"] == "healed"
 
 
+async def test_a_store_that_can_be_read_and_not_written_to_makes_nothing_a_later_run(
+    world: World,
+) -> None:
+    await world.running("task")
+    async with world.store.transaction() as tx:
+        await tx.execute(update(table).values(state="accepted", claimed_until=records.now()))
+    world.engine.statuses.clear()
+    world.engine.read_only = True
+    for _ in range(300):
+        world.pass_time(1)
+        await world.relay.sweep()
+        await world.relay.carried()
+    assert world.engine.calls["schedule task"] > 6
+    assert world.engine.calls["forget task"] == 0, "it would take daprd down"
+    assert (await world.record("task"))["runs"] == 0
+    assert (await world.record("task"))["engine_id"] == "task"
+
+
+async def test_a_slow_start_says_nothing_about_the_run_after_it(world: World) -> None:
+    await world.running("task")
+    async with world.store.transaction() as tx:
+        await tx.execute(update(table).values(state="accepted", start_failures=1))
+        slow = await records.get(tx, "task")
+        assert slow is not None
+        await records.ran(tx, slow)
+        assert not await records.mark_scheduled(tx, "task", runs=slow["runs"])
+        await records.release(tx, slow)
+    after = await world.record("task")
+    assert (after["state"], after["runs"], after["start_failures"]) == ("accepted", 1, 1)
+
+
 async def burnt(world: World, seconds: int) -> str:
     """The engine's name of a second run after so many seconds in which its first is unreadable."""
     await world.running("task")

@@ -31,4 +31,6 @@ async def served(serve: Serve) -> AsyncIterator[str]:
             serving.cancel()
             writer.transport.abort()
         closed = (writer.wait_closed() for writer in connections.values())
-        await asyncio.gather(*connections, *closed, return_exceptions=True)
+        for each in await asyncio.gather(*connections, *closed, return_exceptions=True):
+            if isinstance(each, Exception) and not isinstance(each, OSError | EOFError):
+                raise each

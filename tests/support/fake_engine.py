@@ -18,6 +18,7 @@ class FakeEngine:
         self.hanging: set[str] = set()
         self.away = False
         self.store_away = False
+        self.read_only = False
         self.unstoppable = False
         self.before_stop: Any = None
 
@@ -25,7 +26,8 @@ class FakeEngine:
         self.calls[f"{call} {id}"] += 1
         if self.away or id in self.hanging:
             raise EngineUnavailable("away")
-        if self.store_away or id in self.unreadable:
+        writes = call not in ("state", "answers")
+        if self.store_away or id in self.unreadable or (self.read_only and writes):
             raise EngineConfused(f"{call} {id}: UNKNOWN")
 
     async def state(self, id: str) -> State | None:
