@@ -18,6 +18,10 @@ router = APIRouter(tags=["interventions"])
 INTERVENTION = ID_PATTERN.rstrip("$") + r"/[A-Za-z0-9._:/-]{1,110}$"
 
 
+# Where nothing waits for the answer, these are for a person to do.
+BY_HAND = ("step_failed", "terminated")
+
+
 class Answer(Request_):
     """`retry` tries again from zero; `settled` says that it was settled by hand."""
 
@@ -49,10 +53,17 @@ async def answer_intervention(
     id: Annotated[str, Path(pattern=INTERVENTION, examples=["order-1/refund/1"])],
     answer: Answer,
 ) -> dict[str, Any]:
-    """Answers an intervention. Of two people who answer at once, one gets 409."""
+    """Answers an intervention. Of two people who answer at once, one gets 409.
+
+    So does who has something tried again that nothing waits for, as a letter that was skipped.
+    """
     async with parts.store.transaction() as tx:
-        if await interventions.get(tx, id) is None:
+        asked = await interventions.get(tx, id)
+        if asked is None:
             raise Problem(404, "unknown-intervention", "No such intervention")
+        if answer.action == "retry" and not asked["blocking"] and asked["kind"] in BY_HAND:
+            why = "its instance has gone on: do it by hand, and answer settled"
+            raise Problem(409, "not-retried", "Nothing would try it again", why)
         won = await interventions.answer(
             tx, id, action=answer.action, note=answer.note, by=operator.subject
         )

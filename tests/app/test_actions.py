@@ -66,6 +66,22 @@ async def ask(office: Site, id: str = ID) -> str:
     return incident.id
 
 
+async def test_nobody_is_promised_a_retry_of_what_nothing_waits_for(office: Site) -> None:
+    skipped = Incident(
+        instance=ID, key=f"{ID}/confirm", n=1, kind="step_failed", reason="r", blocking=False
+    )
+    async with office.store.transaction() as tx:
+        await interventions.open_(tx, skipped)
+    path = f"/interventions/{skipped.id}"
+    answers = []
+    for action in ("retry", "settled"):
+        body = {"action": action, "note": "by hand"}
+        answers.append(await office.http.post(path, json=body, headers=OPERATOR))
+    assert [answer.status_code for answer in answers] == [409, 200]
+    assert answers[0].json()["title"] == "Nothing would try it again"
+    assert answers[1].json()["action"] == "settled"
+
+
 @pytest.mark.parametrize("what", ["cancel", "suspend", "resume", "terminate"])
 async def test_who_did_it_and_why_is_kept(office: Site, what: str) -> None:
     answer = await act(office, what, {"reason": "the customer called"})
