@@ -9,12 +9,14 @@ is told when it is over. Which of them an instance has to have is in its story.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from conformance.contract import Ending
 from conformance.patterns import operation
 
 LETTER = "notifier.send"
+CONFIRM = f"{LETTER} template=order_confirmed"
+SKIPPABLE: Mapping[str, str] = {"confirm": CONFIRM}  # what is told and left out when it fails
 ON_CALL = f"{LETTER} to=on-call"
 
 
@@ -41,12 +43,14 @@ class Happened:
     """What the ledger of an instance is to be read with.
 
     `between` are letters that were sent on the way, `late` undos that failed at first and were made
-    good after the others, `by_hand` undos that a person has made.
+    good after the others, `by_hand` undos that a person has made, `skipped` steps without which it
+    went on, and of which a person was told.
     """
 
     between: tuple[str, ...] = ()
     late: frozenset[str] = field(default_factory=frozenset)
     by_hand: frozenset[str] = field(default_factory=frozenset)
+    skipped: frozenset[str] = field(default_factory=frozenset)
     unordered: bool = False
     turned: bool = False
 
@@ -57,7 +61,7 @@ COURSES: Mapping[str, Course] = {
             ("payment.charge", "payment.refund"),
             ("inventory.reserve", "inventory.release"),
             ("carrier.create_shipment", "carrier.cancel_shipment"),
-            (f"{LETTER} template=order_confirmed", None),
+            (CONFIRM, None),
         ),
         done=("FULFILLED",),
         undone=("REFUSED", "COMPENSATED"),
@@ -103,7 +107,13 @@ COURSES: Mapping[str, Course] = {
 
 def endings(kind: str, happened: Happened) -> tuple[Ending, ...]:
     """Every ending that a workflow may have, given what happened on the way."""
-    course = COURSES[kind]
+    whole = COURSES[kind]
+    left = tuple(step for step in whole.steps if step[0] not in happened.skipped)
+    courses = [whole] if left == whole.steps else [whole, replace(whole, steps=left)]
+    return tuple(one for course in courses for one in _endings(kind, course, happened))
+
+
+def _endings(kind: str, course: Course, happened: Happened) -> list[Ending]:
     found = [_ending(course, outcome, _do(course), (), happened) for outcome in course.done]
     if happened.turned:
         steps = [do for do, undo in course.steps if undo]
@@ -112,7 +122,7 @@ def endings(kind: str, happened: Happened) -> tuple[Ending, ...]:
         for tried in _prefixes(kind, course):
             undos = [undo for _, undo in reversed(tried) if undo]
             found.append(_ending(course, outcome, [do for do, _ in tried], undos, happened))
-    return tuple(found)
+    return found
 
 
 def _do(course: Course) -> list[str]:

@@ -13,7 +13,7 @@ from conformance.contract import Look, Request, Signal, WorkflowPath
 from conformance.evidence import Answer, Evidence
 from downstream.config import load
 from simulation.clock import EPOCH
-from simulation.endings import COURSES, LETTER, Happened, endings
+from simulation.endings import COURSES, LETTER, SKIPPABLE, Happened, endings
 from simulation.result import Answered, Result
 from simulation.schedule import Call, Schedule
 from simulation.stories import Story, story_of
@@ -205,6 +205,9 @@ def _happened(seen: Seen) -> Happened:
         late=frozenset(names[key] for key in failed if key in names),
         by_hand=frozenset(
             names[key] for key, action in failed.items() if action == "settled" and key in names
+        ),
+        skipped=frozenset(
+            SKIPPABLE[name] for key in failed if (name := key.partition("/")[2]) in SKIPPABLE
         ),
         unordered=seen.story.late_money,
         turned=any(row["result"] == "too_late" for row in seen.attempts),

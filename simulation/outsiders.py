@@ -55,16 +55,20 @@ class Outsiders:
             self._tokens[who] = mint({"sim": KEY}, "sim", AUDIENCE, claims)
         return self._tokens[who]
 
-    async def make(self, call: Call, answered: Answered) -> None:
-        """Makes a call at its time, and again until it is answered."""
+    async def make(self, call: Call, answered: Answered, start: Answered | None = None) -> None:
+        """Makes a call at its time, and again until it is answered.
+
+        Nobody decides on what is not there: it waits for the answer to the start of its instance.
+        """
         self.busy += 1
         await self._loop.delay(call.at)
         while self._loop.time() < self._until:
-            answered.tries += 1
-            self._loop.active()
-            answered.status, answered.body = await self.once(call)
-            answered.at = self._loop.time()
-            if answered.status and answered.status < 500 and answered.status not in (408, 429):
+            if start is None or start.final:
+                answered.tries += 1
+                self._loop.active()
+                answered.status, answered.body = await self.once(call)
+                answered.at = self._loop.time()
+            if answered.final:
                 break
             await self._loop.delay(AGAIN)
         self._done()

@@ -88,8 +88,8 @@ def in_time(seen: Seen) -> str | None:
     if seen.record is None or seen.record["started_at"] is None:
         return None
     began = moment(seen.record["accepted_at"])
-    # Parked by the ladder, it waits for nothing but a person.
-    parked = sum(_open_for(one) for one in seen.asked if one["kind"] == "stuck")
+    # Parked by the ladder or by a step, it waits for nothing but a person.
+    parked = sum(_open_for(one) for one in seen.asked if one["kind"] in ("stuck", "step_failed"))
     for what, at, due in _due(seen):
         if at - began < due - seen.strain.skew:
             return f"{what} after {at - began:.0f} s, not {due:.0f}"

@@ -16,6 +16,11 @@ class Answered:
     at: float
     tries: int
 
+    @property
+    def final(self) -> bool:
+        """Whether nobody asks again."""
+        return 0 < self.status < 500 and self.status not in (408, 429)
+
 
 @dataclass
 class Result:

@@ -22,6 +22,7 @@ from simulation.clock import world_of
 from simulation.disk import Disk
 from simulation.disturbances import Disturbances
 from simulation.engine import Engine
+from simulation.evidence import STARTS, about
 from simulation.idlers import Found
 from simulation.loop import Loop, current
 from simulation.misdeliveries import Misdeliveries
@@ -173,10 +174,13 @@ class World:
         return self._chance.choice(self._replicas).server
 
     async def _calls(self) -> None:
+        starts: dict[str | None, Answered] = {}
         for call in self._schedule.calls:
             answered = Answered(0, None, 0.0, 0)
             self._result.answers.append(answered)
-            self._loop.create_task(self._outsiders.make(call, answered))
+            start = None if call.path in STARTS else starts.get(about(call))
+            starts.setdefault(about(call), answered)
+            self._loop.create_task(self._outsiders.make(call, answered, start))
         # Everybody has to have begun before anybody asks whether all have ended.
         await self._loop.delay(0)
 

@@ -25,6 +25,7 @@ from simulation.strain import strain
 from simulation.world import simulate
 from tests.simulation.judged import judged, plot
 from tests.simulation.starts import MODEL, PRESS
+from tests.support.shop import order as shop_order
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +206,29 @@ def test_who_waits_for_a_person_is_not_late_and_a_deployment_may_be_given_up() -
     broken = [Misdelivery(item="turn", fate="failed", nth=nth) for nth in (3, 4, 5)]
     given_up = judged(plot("deployment-quick", "/deployments", MODEL), disturbances=(*broken,))
     assert [one["outcome"] for one in given_up.records.values()] == ["ROLLED_BACK"]
+
+
+def test_a_letter_may_be_missing_of_which_a_person_was_told_and_a_deadline_begins_when_asked() -> (
+    None
+):
+    away = {"match": {"operation": "notifier.send"}, "then": {"status": 429}}
+    order, asked = (
+        plot("order-quick", "/orders", shop_order("order-quick.0")),
+        plot("approval-expired", "/approvals", PRESS),
+    )
+    result = judged(order, asked, disturbances=(Script(rule=away, at=0.5, lasts=780.0),))
+    assert result.records[order.id]["outcome"] == "FULFILLED"
+    letters = [one["detail"].get("template") for one in result.effects]
+    assert "order_confirmed" not in letters
+    assert result.records[asked.id]["outcome"] == "TIMED_OUT"
+
+
+def test_nobody_decides_on_what_is_not_there_yet() -> None:
+    told = plot("approval-rejected", "/approvals", PRESS)
+    decision = {"event_id": "no", "approved": False}
+    told.call(20, f"/approvals/{told.id}/decision", decision, subject="a-1", roles=("approver",))
+    result = judged(told, disturbances=(StoreAway(at=0.5, lasts=40.0),))
+    assert result.records[told.id]["outcome"] == "REJECTED"
 
 
 def test_what_nobody_answered_is_unknown_and_not_kept(order: tuple[Schedule, Result]) -> None:
