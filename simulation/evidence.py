@@ -17,7 +17,7 @@ from simulation.endings import COURSES, LETTER, SKIPPABLE, Happened, endings
 from simulation.result import Answered, Result
 from simulation.schedule import Call, Schedule
 from simulation.stories import Story, story_of
-from simulation.strain import Strain, strain
+from simulation.strain import FIVE_TRIES, PATIENCE, Strain, strain
 
 ROOT = Path(__file__).parent.parent
 STARTS = ("/orders", "/tasks", "/deployments", "/approvals", "/documents", "/monitors")
@@ -98,6 +98,7 @@ def seen(schedule: Schedule, result: Result) -> list[Seen]:
     for id, start in _starts(schedule).items():
         mine, tried = effects.get(id, []), attempts.get(id, [])
         operations = {row["operation"] for row in tried}
+        patience = FIVE_TRIES if story_of(id).kind == "model_deployment" else PATIENCE
         found.append(
             Seen(
                 id=id,
@@ -110,7 +111,7 @@ def seen(schedule: Schedule, result: Result) -> list[Seen]:
                 asked=asked.get(id, []),
                 calls=[(call, answer) for call, answer in calls if about(call) == id],
                 schedule=schedule,
-                strain=strain(schedule, result.fired, id, operations),
+                strain=strain(schedule, result.fired, id, operations, patience),
             )
         )
     return found

@@ -21,6 +21,7 @@ from simulation.schedule import (
 )
 
 PATIENCE = 60.0  # seconds of an outage that every step has to outlive without anybody's noticing
+FIVE_TRIES = 40.0  # the same, of a deployment: it has five tries, and then a person is asked
 USUAL = 900.0  # seconds by which everything may be late: retries, the ladder, a lease
 # An engine that is away or slow is no reason to fail a step, nor is a replica that is gone.
 OUTAGES = (Script, StoreAway, Message)
@@ -51,10 +52,12 @@ def strain(
     fired: Sequence[int],
     id: str = "",
     operations: Collection[str] | None = None,
+    patience: float = PATIENCE,
 ) -> Strain:
     """What a schedule excuses, of an instance that has tried these operations; by default any.
 
-    `fired` is how often each disturbance struck.
+    `fired` is how often each disturbance struck, `patience` how many seconds without somebody whom
+    it needs it has to outlive.
     """
     every = schedule.disturbances
     met = [one for one, count in zip(every, fired, strict=True) if count]
@@ -62,7 +65,7 @@ def strain(
     skews = max(map(abs, schedule.skews), default=0.0)
     return Strain(
         harsh=any(
-            _lasting(one) > PATIENCE and _concerns(one, operations)
+            _lasting(one) > patience and _concerns(one, operations)
             for one in every
             if isinstance(one, OUTAGES)
         ),

@@ -248,3 +248,13 @@ def test_a_disturbance_that_did_not_strike_is_said(order: tuple[Schedule, Result
 
 def test_nothing_judged_is_not_kept() -> None:
     assert not judge(Schedule(), Result()).kept
+
+
+@pytest.mark.parametrize(("lasts", "in_vain"), [(30.0, True), (55.0, False)])
+def test_a_deployment_has_five_tries_of_a_step_and_no_more(lasts: float, in_vain: bool) -> None:
+    away = Script(
+        rule={"match": {"operation": "ml.train"}, "then": {"status": 503}}, at=0.5, lasts=lasts
+    )
+    told = plot("deployment-quick", "/deployments", MODEL)
+    result = judged(told, disturbances=(away,))
+    assert (result.interventions == []) is in_vain
