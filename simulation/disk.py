@@ -42,7 +42,7 @@ class Disk:
         self._writer: Connection | None = None
         self._queue: deque[tuple[asyncio.Future[None], Connection]] = deque()
         self._written: dict[str, float] = {}
-        self._dates: dict[tuple[str, str], tuple[str, str | None]] = {}
+        self._dates: dict[str, dict[str, tuple[str, str | None]]] = {}
         shutil.copyfile(template(), self.path)
         self._peek = _connect(self.path)
 
@@ -139,21 +139,23 @@ class Disk:
         self._written[table] = self._loop.time()
         if table not in HOUSEKEEPING:
             self._loop.active()
-            self._dates.clear()
+            self._dates.pop(table, None)
         self.touched(table)
 
     def kept(self, tables: set[str]) -> None:
         """What was written can be seen from now on."""
         self._loop.active()
         self._written.update(dict.fromkeys(tables, self._loop.time()))
-        self._dates.clear()
+        for table in tables:
+            self._dates.pop(table, None)
 
     def next_date(self, table: str, column: str, after: str) -> str | None:
         """The first date in a column that is later than another one."""
-        known = self._dates.get((table, column))
+        dates = self._dates.setdefault(table, {})
+        known = dates.get(column)
         if known is None or after < known[0] or (known[1] is not None and known[1] <= after):
             query = f'SELECT min("{column}") FROM "{table}" WHERE "{column}" > ?'
-            known = self._dates[table, column] = (
+            known = dates[column] = (
                 after,
                 self._peek.execute(query, (after,)).fetchone()[0],
             )

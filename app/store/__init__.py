@@ -37,6 +37,7 @@ class Store:
     ) -> None:
         self.url = url
         self.engine = engine or open_engine(url, timeout)
+        self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -57,8 +58,8 @@ class Store:
             StoreAway: the store did not answer, or not in time.
         """
         with _telling():
-            async with self.engine.connect() as connection, _let_go(connection):
-                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+            async with self._single.connect() as connection, _let_go(connection):
+                yield connection
 
     async def close(self) -> None:
         """Closes every connection."""

@@ -162,14 +162,16 @@ class Tried:
     ordinals: dict[str, int]
 
 
+_TRIED = select(attempts.c.key, attempts.c.undoes, attempts.c.result).where(
+    attempts.c.instance == bindparam("instance")
+)
+
+
 async def tried(tx: AsyncConnection, instance: str) -> Tried:
     """The steps that were tried so far, the undos that were done, and their ordinals."""
-    query = select(attempts.c.key, attempts.c.undoes, attempts.c.result).where(
-        attempts.c.instance == instance
-    )
     steps, undone = set(), set()
     ordinals: dict[str, int] = {}
-    for key, undoes, result in await tx.execute(query):
+    for key, undoes, result in await tx.execute(_TRIED, {"instance": instance}):
         name = key.partition("/")[2].partition("/")[0]
         if undoes is None:
             steps.add(name)

@@ -11,10 +11,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, bindparam, or_, select, true, update
+from sqlalchemy import ColumnElement, RowMapping, and_, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import insert_once, records
+from app.store import columns, insert_once, records
 from app.store.pauses import claim, pause
 from app.store.schema import inbox, waits
 from app.store.schema import records as record_table
@@ -163,17 +163,33 @@ async def _event(tx: AsyncConnection, wait: Wait, event_id: str) -> Event:
     return Event(event_id=row["event_id"], type=row["type"], data=row["data"])
 
 
+_OLDEST = (
+    select(inbox.c.event_id)
+    .where(inbox.c.instance == bindparam("instance"), inbox.c.name == bindparam("name"))
+    .where(or_(inbox.c.consumed_at.is_(None), inbox.c.consumed_by == bindparam("token")))
+    .order_by(inbox.c.received_at, inbox.c.event_id)
+    .limit(1)
+)
+_NAMED = inbox.c.type.in_(bindparam("types", expanding=True))
+_OLDEST_NAMED = _OLDEST.where(_NAMED)
+
+
 async def _oldest_unconsumed(tx: AsyncConnection, wait: Wait) -> Event | None:
-    mine = or_(inbox.c.consumed_at.is_(None), inbox.c.consumed_by == wait.token)
-    named = inbox.c.type.in_(wait.types) if wait.types else true()
-    query = (
-        select(inbox.c.event_id)
-        .where(inbox.c.instance == wait.instance, inbox.c.name == wait.name, mine, named)
-        .order_by(inbox.c.received_at, inbox.c.event_id)
-        .limit(1)
-    )
-    event_id = (await tx.execute(query)).scalar_one_or_none()
+    asked: dict[str, Any] = wait.model_dump(include={"instance", "name", "token"})
+    if wait.types:
+        asked["types"] = list(wait.types)
+    query = _OLDEST_NAMED if wait.types else _OLDEST
+    event_id = (await tx.execute(query, asked)).scalar_one_or_none()
     return await _event(tx, wait, event_id) if event_id else None
+
+
+_OTHERS = (
+    update(inbox)
+    .where(inbox.c.instance == bindparam("its_instance"), inbox.c.name == bindparam("its_name"))
+    .where(inbox.c.consumed_at.is_(None))
+    .where(inbox.c.type.not_in(bindparam("types", expanding=True)))
+    .values(next_raise_at=None)
+)
 
 
 async def _ignore_others(tx: AsyncConnection, wait: Wait) -> None:
@@ -184,13 +200,8 @@ async def _ignore_others(tx: AsyncConnection, wait: Wait) -> None:
     """
     if not wait.types:
         return
-    others = (
-        inbox.c.instance == wait.instance,
-        inbox.c.name == wait.name,
-        inbox.c.consumed_at.is_(None),
-        inbox.c.type.not_in(wait.types),
-    )
-    await tx.execute(update(inbox).where(*others).values(next_raise_at=None))
+    asked = {"its_instance": wait.instance, "its_name": wait.name, "types": list(wait.types)}
+    await tx.execute(_OTHERS, asked)
 
 
 async def _consume(tx: AsyncConnection, wait: Wait, event: Event) -> None:
@@ -212,12 +223,14 @@ async def consumed(
     )
 
 
+_SET_WAIT = update(waits).where(
+    waits.c.instance == bindparam("its_instance"), waits.c.token == bindparam("its_token")
+)
+
+
 async def _set_wait(tx: AsyncConnection, wait: Wait, **values: Any) -> None:
-    await tx.execute(
-        update(waits)
-        .where(waits.c.instance == wait.instance, waits.c.token == wait.token)
-        .values(**values)
-    )
+    asked = {"its_instance": wait.instance, "its_token": wait.token}
+    await tx.execute(_SET_WAIT, {**asked, **columns(waits, values)})
 
 
 _UNRAISED = (

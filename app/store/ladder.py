@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, case, func, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    and_,
+    bindparam,
+    case,
+    func,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.load import CROWD, WINDOW, Load
@@ -25,6 +35,14 @@ def next_place(rows: list[RowMapping], at: str, limit: int) -> Place | None:
     return (rows[-1][at], rows[-1]["id"]) if len(rows) == limit else None
 
 
+# A step that waits to be reconciled is in no queue.
+_QUEUED = select(func.count()).where(
+    AWAKE,
+    table.c.expected_at < bindparam("at"),
+    ~table.c.waiting_for.is_not_distinct_from("reconcile"),
+)
+
+
 async def load(tx: AsyncConnection, probed: Mapping[str, datetime]) -> Load:
     """How many instances are due by now, and how much moved within the last minute.
 
@@ -32,10 +50,7 @@ async def load(tx: AsyncConnection, probed: Mapping[str, datetime]) -> Load:
     of which it is asked whether they got on, and when they last had by then.
     """
     at = records.now()
-    # A step that waits to be reconciled is in no queue.
-    held = table.c.waiting_for.is_not_distinct_from("reconcile")
-    due = and_(AWAKE, table.c.expected_at < at, ~held)
-    queued = await _count(tx, due)
+    queued: int = (await tx.execute(_QUEUED, {"at": at})).scalar_one()
     if queued < CROWD:
         return Load(queued, moves=0)
     return Load(queued, await _moves(tx, at), await _got_on(tx, probed))
@@ -67,6 +82,14 @@ async def _count(tx: AsyncConnection, condition: ColumnElement[bool]) -> int:
     return counted
 
 
+_LATE = (
+    select(table)
+    .where(AWAKE, table.c.expected_at < bindparam("before"))
+    .order_by(table.c.expected_at, table.c.id)
+    .limit(bindparam("most"))
+)
+
+
 async def late(
     tx: AsyncConnection, patience: float, after: Place | None, limit: int
 ) -> list[RowMapping]:
@@ -75,12 +98,11 @@ async def late(
     Longest first, from behind `after`. Nothing is expected of one that is suspended, or parked for
     a person who has not answered.
     """
-    before = records.now() - timedelta(seconds=patience)
-    query = select(table).where(AWAKE, table.c.expected_at < before)
+    asked = {"before": records.now() - timedelta(seconds=patience), "most": limit}
+    query = _LATE
     if after is not None:
         query = query.where(tuple_(table.c.expected_at, table.c.id) > after)
-    query = query.order_by(table.c.expected_at, table.c.id).limit(limit)
-    return list((await tx.execute(query)).mappings())
+    return list((await tx.execute(query, asked)).mappings())
 
 
 def _unchanged(row: Any) -> ColumnElement[bool]:
@@ -231,16 +253,18 @@ async def park(tx: AsyncConnection, id: str, intervention: str) -> None:
     )
 
 
+_ANSWERED = (
+    select(table, interventions.c.id.label("intervention"), interventions.c.action)
+    .join(interventions, interventions.c.id == table.c.waiting_for)
+    .where(interventions.c.kind == "stuck", interventions.c.next_raise_at.is_not(None))
+    .where(interventions.c.action.is_not(None), table.c.state == "scheduled")
+    .limit(bindparam("most"))
+)
+
+
 async def answered(tx: AsyncConnection, limit: int) -> list[RowMapping]:
     """Instances at the end of the ladder whose person has answered, with the answer."""
-    query = (
-        select(table, interventions.c.id.label("intervention"), interventions.c.action)
-        .join(interventions, interventions.c.id == table.c.waiting_for)
-        .where(interventions.c.kind == "stuck", interventions.c.next_raise_at.is_not(None))
-        .where(interventions.c.action.is_not(None), table.c.state == "scheduled")
-        .limit(limit)
-    )
-    return list((await tx.execute(query)).mappings())
+    return list((await tx.execute(_ANSWERED, {"most": limit})).mappings())
 
 
 async def heard(tx: AsyncConnection, intervention: str) -> None:
