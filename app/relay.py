@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from activities.effect import Env
-from app.engine import Engine, EngineConfused, EngineUnavailable
+from app.engine import ENDED, Engine, EngineConfused, EngineUnavailable
 from app.store import control, inbox, interventions, records
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,8 @@ Carrying = Coroutine[Any, Any, object]
 BATCH = 64
 IN_FLIGHT = 128  # calls to the engine at a time
 CLAIM = 10.0  # seconds; longer than a call to the engine may last
-UNREADABLE = 3  # starts that fail before it is asked whether what is left can be read
+IN_THE_WAY = 3  # starts that fail before it is asked what is left of a run before
+UNREADABLE = "UNREADABLE"
 NAMES = 3  # that an instance is given in the engine, at most; then it is a person's
 
 
@@ -113,13 +114,13 @@ class Relay:
             await start(record["kind"], record["engine_id"], record["input"])
         except EngineUnavailable as error:
             log.warning("not scheduled yet: %s", error)
-            unreadable = isinstance(error, EngineConfused) and await self._is_unreadable(record)
-            burnt = unreadable and record["runs"] and await self._is_burnt(record)
+            left = await self._left(record) if isinstance(error, EngineConfused) else None
+            burnt = left and record["runs"] and await self._is_burnt(record, left)
             async with self._env.store.transaction() as tx:
                 await records.release(tx, record)
                 if burnt:
                     await records.rename(tx, record)
-                elif unreadable:
+                elif left:
                     await records.ran(tx, record)
             return
         async with self._env.store.transaction() as tx:
@@ -127,33 +128,36 @@ class Relay:
             if marked and record["start_failures"]:
                 await interventions.heal(tx, f"{record['id']}/start")
 
-    async def _is_unreadable(self, record: Any) -> bool:
-        """Whether what is left of a run cannot be read, and all others can; asked now and then.
+    async def _left(self, record: Any) -> str | None:
+        """What is left of a run, and may stand in the way of the next; asked now and then.
 
-        A start that fails is no sign of it: a store that can be read may not be written to.
+        It has ended, or cannot be read while all others can. A start that fails is no sign of it: a
+        store that can be read may not be written to.
         """
-        if (record["start_failures"] + 1) % UNREADABLE:
-            return False
+        if (record["start_failures"] + 1) % IN_THE_WAY:
+            return None
         try:
-            await self._engine.state(record["engine_id"])
+            state = await self._engine.state(record["engine_id"])
         except EngineConfused:
-            return await self._engine.answers()
+            return UNREADABLE if await self._engine.answers() else None
         except EngineUnavailable as error:
             log.warning("not read: %s", error)
-        return False
+            return None
+        return state.status if state and state.status in ENDED else None
 
-    async def _is_burnt(self, record: Any) -> bool:
-        """Whether what is left of a run, and cannot be read, cannot be removed either.
+    async def _is_burnt(self, record: Any, left: str) -> bool:
+        """Whether what is left of a run can neither be removed by force nor read.
 
         Then its name is given up, a few times at most: whatever can be read again might run on.
+        What has ended can stand in the way, too: daprd calls its actor stalled until it is removed.
         """
-        if len(records.names_before(record)) + 1 >= NAMES:
+        if left == UNREADABLE and len(records.names_before(record)) + 1 >= NAMES:
             return False
         try:
             await self._engine.forget(record["engine_id"])
         except EngineConfused as error:
-            log.warning("run under another name: %s", error)
-            return await self._engine.answers()
+            log.warning("not removed: %s", error)
+            return left == UNREADABLE and await self._engine.answers()
         except EngineUnavailable as error:
             log.warning("not removed: %s", error)
         return False

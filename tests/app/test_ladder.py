@@ -501,6 +501,31 @@ async def test_a_store_that_can_be_read_and_not_written_to_makes_nothing_a_later
     assert (await world.record("task"))["engine_id"] == "task"
 
 
+async def test_what_has_ended_and_stands_in_the_way_is_removed_and_run_under_its_name(
+    world: World,
+) -> None:
+    world.engine.statuses["task"] = "FAILED"
+    world.engine.stalled = {"task"}
+    assert await burnt(world, 60) == "task"
+    assert world.engine.calls["forget task"] == 1
+    assert world.engine.statuses["task"] == "RUNNING"
+    assert (await world.record("task"))["state"] == "scheduled"
+
+
+async def test_what_has_ended_keeps_its_name_while_nobody_can_write(world: World) -> None:
+    await world.running("task")
+    world.engine.statuses["task"] = "TERMINATED"
+    async with world.store.transaction() as tx:
+        assert await ladder.run_again(tx, await records.get(tx, "task"), runs=1)
+    world.engine.read_only = True
+    for _ in range(120):
+        world.pass_time(1)
+        await world.relay.sweep()
+        await world.relay.carried()
+    assert world.engine.calls["forget task"] >= 1
+    assert (await world.record("task"))["engine_id"] == "task"
+
+
 async def test_a_slow_start_says_nothing_about_the_run_after_it(world: World) -> None:
     await world.running("task")
     async with world.store.transaction() as tx:

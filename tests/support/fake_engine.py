@@ -19,6 +19,7 @@ class FakeEngine:
         self.away = False
         self.store_away = False
         self.read_only = False
+        self.stalled: set[str] = set()
         self.unstoppable = False
         self.before_stop: Any = None
 
@@ -40,6 +41,8 @@ class FakeEngine:
 
     async def schedule(self, kind: str, id: str, input: dict[str, Any]) -> None:
         self._called("schedule", id)
+        if id in self.stalled:
+            raise EngineConfused(f"schedule {id}: actor is stalled")
         self.statuses[id] = "RUNNING"
 
     async def restart(self, kind: str, id: str, input: dict[str, Any]) -> None:
@@ -60,6 +63,8 @@ class FakeEngine:
 
     async def forget(self, id: str) -> None:
         self._called("forget", id)
+        self.stalled.discard(id)
+        self.statuses.pop(id, None)
 
     async def rest(self, id: str, suspended: bool) -> None:
         self._called("rest", id)
