@@ -41,6 +41,10 @@ class EngineConfused(EngineUnavailable):
     """The engine answered that it does not understand its own state, or cannot get at it."""
 
 
+class EngineStalled(EngineConfused):
+    """The actor of an instance holds on to a turn, and lets nothing in until its daprd restarts."""
+
+
 class Engine:
     """A typed client of the engine; it belongs to one event loop."""
 
@@ -211,6 +215,8 @@ async def _deadline(what: str, ignore: grpc.StatusCode | None = None) -> AsyncIt
         raise EngineUnavailable(f"{what}: no answer within {CALL_DEADLINE} s") from error
     except grpc.aio.AioRpcError as error:
         if error.code() in (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL):
-            raise EngineConfused(f"{what}: {error.details()}") from error
+            details = error.details() or ""
+            stalled = details.endswith("actor is stalled")
+            raise (EngineStalled if stalled else EngineConfused)(f"{what}: {details}") from error
         if ignore is None or error.code() != ignore:
             raise EngineUnavailable(f"{what}: {error.code().name} {error.details()}") from error

@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from activities.effect import Env
-from app.engine import ENDED, Engine, EngineConfused, EngineUnavailable
+from app.engine import ENDED, Engine, EngineConfused, EngineStalled, EngineUnavailable
 from app.store import control, inbox, interventions, records
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ BATCH = 64
 IN_FLIGHT = 128  # calls to the engine at a time
 CLAIM = 10.0  # seconds; longer than a call to the engine may last
 IN_THE_WAY = 3  # starts that fail before it is asked what is left of a run before
-UNREADABLE = "UNREADABLE"
+UNREADABLE, STALLED = "UNREADABLE", "STALLED"
 NAMES = 3  # that an instance is given in the engine, at most; then it is a person's
 
 
@@ -114,7 +114,7 @@ class Relay:
             await start(record["kind"], record["engine_id"], record["input"])
         except EngineUnavailable as error:
             log.warning("not scheduled yet: %s", error)
-            left = await self._left(record) if isinstance(error, EngineConfused) else None
+            left = await self._left(record, error)
             burnt = left and record["runs"] and await self._is_burnt(record, left)
             async with self._env.store.transaction() as tx:
                 await records.release(tx, record)
@@ -128,36 +128,39 @@ class Relay:
             if marked and record["start_failures"]:
                 await interventions.heal(tx, f"{record['id']}/start")
 
-    async def _left(self, record: Any) -> str | None:
-        """What is left of a run, and may stand in the way of the next; asked now and then.
+    async def _left(self, record: Any, error: EngineUnavailable) -> str | None:
+        """What is left of a run and stands in the way of the next, if anything; asked now and then.
 
-        It has ended, or cannot be read while all others can. A start that fails is no sign of it: a
-        store that can be read may not be written to.
+        It cannot be read while all others can; or it has ended, and its actor lets nothing in.
+        That a start fails is no sign of either: a store that can be read may not be written to.
         """
-        if (record["start_failures"] + 1) % IN_THE_WAY:
+        confused = isinstance(error, EngineConfused)
+        if not confused or (record["start_failures"] + 1) % IN_THE_WAY:
             return None
         try:
             state = await self._engine.state(record["engine_id"])
         except EngineConfused:
             return UNREADABLE if await self._engine.answers() else None
-        except EngineUnavailable as error:
-            log.warning("not read: %s", error)
+        except EngineUnavailable as unread:
+            log.warning("not read: %s", unread)
             return None
-        return state.status if state and state.status in ENDED else None
+        over = state is None or state.status in ENDED
+        return STALLED if over and isinstance(error, EngineStalled) else None
 
     async def _is_burnt(self, record: Any, left: str) -> bool:
-        """Whether what is left of a run can neither be removed by force nor read.
+        """Whether what is left of a run cannot be got out of the way.
 
         Then its name is given up, a few times at most: whatever can be read again might run on.
-        What has ended can stand in the way, too: daprd calls its actor stalled until it is removed.
         """
-        if left == UNREADABLE and len(records.names_before(record)) + 1 >= NAMES:
+        if len(records.names_before(record)) + 1 >= NAMES:
             return False
+        if left == STALLED:
+            return True  # a purge by force does not reach its actor
         try:
             await self._engine.forget(record["engine_id"])
         except EngineConfused as error:
-            log.warning("not removed: %s", error)
-            return left == UNREADABLE and await self._engine.answers()
+            log.warning("run under another name: %s", error)
+            return await self._engine.answers()
         except EngineUnavailable as error:
             log.warning("not removed: %s", error)
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from app.engine import ENDED, EngineConfused, EngineUnavailable, State
+from app.engine import ENDED, EngineConfused, EngineStalled, EngineUnavailable, State
 
 
 class FakeEngine:
@@ -42,7 +42,7 @@ class FakeEngine:
     async def schedule(self, kind: str, id: str, input: dict[str, Any]) -> None:
         self._called("schedule", id)
         if id in self.stalled:
-            raise EngineConfused(f"schedule {id}: actor is stalled")
+            raise EngineStalled(f"schedule {id}: actor is stalled")
         self.statuses[id] = "RUNNING"
 
     async def restart(self, kind: str, id: str, input: dict[str, Any]) -> None:
@@ -63,8 +63,6 @@ class FakeEngine:
 
     async def forget(self, id: str) -> None:
         self._called("forget", id)
-        self.stalled.discard(id)
-        self.statuses.pop(id, None)
 
     async def rest(self, id: str, suspended: bool) -> None:
         self._called("rest", id)
