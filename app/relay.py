@@ -124,8 +124,10 @@ class Relay:
                     await records.ran(tx, record)
             return
         async with self._env.store.transaction() as tx:
-            marked = await records.mark_scheduled(tx, record["id"], runs=record["runs"])
-            if marked and record["start_failures"]:
+            await records.mark_scheduled(
+                tx, record["id"], runs=record["runs"], engine_id=record["engine_id"]
+            )
+            if record["start_failures"]:
                 await interventions.heal(tx, f"{record['id']}/start")
 
     async def _left(self, record: Any, error: EngineUnavailable) -> str | None:

@@ -24,7 +24,7 @@ PATIENCE = 60.0  # seconds of an outage that every step has to outlive without a
 FIVE_TRIES = 40.0  # the same, of a deployment: it has five tries, and then a person is asked
 USUAL = 900.0  # seconds by which everything may be late: retries, the ladder, a lease
 # An engine that is away or slow is no reason to fail a step, nor is a replica that is gone.
-OUTAGES = (Script, StoreAway, Message)
+OUTAGES = (Script, StoreAway)
 FAULTS = {"status", "hang", "drop", "commit_then_status", "commit_then_hang", "delay"}
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
+from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.common import ID_PATTERN, Note, PartsOf, Request_
 from app.api.views import intervention
 from app.api.workflows import Limit
 from app.auth import Operator
 from app.errors import Problem
-from app.store import interventions
+from app.store import interventions, records
 
 router = APIRouter(tags=["interventions"])
 
@@ -46,6 +48,14 @@ async def list_interventions(
     return {"items": items, "next": rows[limit - 1]["id"] if len(rows) > limit else None}
 
 
+async def _is_by_hand(tx: AsyncConnection, asked: RowMapping) -> bool:
+    if asked["blocking"] or asked["kind"] not in BY_HAND:
+        return False
+    record = await records.get(tx, asked["instance"])
+    # A monitor's next round sends what it could not.
+    return record is None or record["kind"] != "health_monitor"
+
+
 @router.post("/interventions/{id:path}")
 async def answer_intervention(
     parts: PartsOf,
@@ -61,7 +71,7 @@ async def answer_intervention(
         asked = await interventions.get(tx, id)
         if asked is None:
             raise Problem(404, "unknown-intervention", "No such intervention")
-        if answer.action == "retry" and not asked["blocking"] and asked["kind"] in BY_HAND:
+        if answer.action == "retry" and await _is_by_hand(tx, asked):
             why = "its instance has gone on: do it by hand, and answer settled"
             raise Problem(409, "not-retried", "Nothing would try it again", why)
         won = await interventions.answer(

@@ -167,10 +167,13 @@ async def claim_unscheduled(tx: AsyncConnection, limit: int, claim: float) -> li
     return rows
 
 
-async def mark_scheduled(tx: AsyncConnection, id: str, *, runs: int = 0) -> bool:
+async def mark_scheduled(
+    tx: AsyncConnection, id: str, *, runs: int = 0, engine_id: str | None = None
+) -> bool:
     """The engine has it, and something is to be heard of it now, unless it was heard already.
 
-    `runs` is the run that was started; `False` if a later one is to be started by now.
+    `runs` is the run that was started, `engine_id` its name there (by default the id); `False` if
+    another is to be started by now.
     """
     at = now()
     unheard = (records.c.status == "ACCEPTED", at)
@@ -179,6 +182,7 @@ async def mark_scheduled(tx: AsyncConnection, id: str, *, runs: int = 0) -> bool
     marked = await tx.execute(
         update(records)
         .where(records.c.id == id, records.c.state == "accepted", records.c.runs == runs)
+        .where(records.c.engine_id == (engine_id or id))
         .values(
             state="scheduled",
             claimed_until=None,
@@ -196,7 +200,7 @@ async def release(tx: AsyncConnection, record: RowMapping) -> None:
     await tx.execute(
         update(records)
         .where(records.c.id == record["id"], records.c.state == "accepted")
-        .where(records.c.runs == record["runs"])
+        .where(records.c.runs == record["runs"], records.c.engine_id == record["engine_id"])
         .values(
             claimed_until=now() + timedelta(seconds=pause),
             start_failures=records.c.start_failures + 1,
@@ -218,7 +222,7 @@ async def rename(tx: AsyncConnection, record: RowMapping) -> None:
     await tx.execute(
         update(records)
         .where(records.c.id == record["id"], records.c.engine_id == record["engine_id"])
-        .where(records.c.state == "accepted")
+        .where(records.c.state == "accepted", records.c.runs == record["runs"])
         .values(engine_id=engine_id)
     )
 
