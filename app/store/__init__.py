@@ -37,7 +37,6 @@ class Store:
     ) -> None:
         self.url = url
         self.engine = engine or open_engine(url, timeout)
-        self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -58,7 +57,8 @@ class Store:
             StoreAway: the store did not answer, or not in time.
         """
         with _telling():
-            async with self._single.connect() as connection, _let_go(connection):
+            single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+            async with single.connect() as connection, _let_go(connection):
                 yield connection
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, bindparam, case, not_, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, bindparam, case, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import columns, insert_once
@@ -167,6 +167,12 @@ async def claim_unscheduled(tx: AsyncConnection, limit: int, claim: float) -> li
     return rows
 
 
+def _is_this_start(id: str, runs: int, engine_id: str) -> ColumnElement[bool]:
+    """Whether this run, under this name, is what is to be started still."""
+    this = and_(records.c.runs == runs, records.c.engine_id == engine_id)
+    return and_(records.c.id == id, records.c.state == "accepted", this)
+
+
 async def mark_scheduled(
     tx: AsyncConnection, id: str, *, runs: int = 0, engine_id: str | None = None
 ) -> bool:
@@ -181,8 +187,7 @@ async def mark_scheduled(
     rested = (records.c.suspended, at)
     marked = await tx.execute(
         update(records)
-        .where(records.c.id == id, records.c.state == "accepted", records.c.runs == runs)
-        .where(records.c.engine_id == (engine_id or id))
+        .where(_is_this_start(id, runs, engine_id or id))
         .values(
             state="scheduled",
             claimed_until=None,
@@ -199,8 +204,7 @@ async def release(tx: AsyncConnection, record: RowMapping) -> None:
     pause = min(MAX_PAUSE, 2.0 ** min(record["start_failures"], 10))
     await tx.execute(
         update(records)
-        .where(records.c.id == record["id"], records.c.state == "accepted")
-        .where(records.c.runs == record["runs"], records.c.engine_id == record["engine_id"])
+        .where(_is_this_start(record["id"], record["runs"], record["engine_id"]))
         .values(
             claimed_until=now() + timedelta(seconds=pause),
             start_failures=records.c.start_failures + 1,
@@ -221,8 +225,7 @@ async def rename(tx: AsyncConnection, record: RowMapping) -> None:
     engine_id = f"{record['id']}~{len(names_before(record)) + 1}"
     await tx.execute(
         update(records)
-        .where(records.c.id == record["id"], records.c.engine_id == record["engine_id"])
-        .where(records.c.state == "accepted", records.c.runs == record["runs"])
+        .where(_is_this_start(record["id"], record["runs"], record["engine_id"]))
         .values(engine_id=engine_id)
     )
 

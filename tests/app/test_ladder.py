@@ -61,6 +61,13 @@ class World:
         async with self.store.reading() as tx:
             return await records.get(tx, id)
 
+    async def relayed(self, seconds: int) -> None:
+        """The relay carries what is due, each second for so long."""
+        for _ in range(seconds):
+            self.pass_time(1)
+            await self.relay.sweep()
+            await self.relay.carried()
+
     async def sweep(self) -> Report:
         report = Report()
         await self.climb.sweep(report)
@@ -458,19 +465,13 @@ async def test_a_start_that_never_succeeds_is_tried_less_often_and_asked_about_o
         await tx.execute(update(table).values(state="accepted", claimed_until=records.now()))
     names = {"task", "task~1", "task~2"}
     world.engine.unreadable = set(names)
-    for _ in range(700):
-        world.pass_time(1)
-        await world.relay.sweep()
-        await world.relay.carried()
+    await world.relayed(700)
     assert world.engine.calls["schedule task"] == 3, "after that it is a later run"
     assert 3 < sum(world.engine.calls[f"stop {name}"] for name in names) < 25
     for _ in range(3):
         await world.reconciler.sweep()
     assert await world.asked("task") == [], "the engine may have been away until now"
-    for _ in range(130):
-        world.pass_time(1)
-        await world.relay.sweep()
-        await world.relay.carried()
+    await world.relayed(130)
     for _ in range(3):
         await world.reconciler.sweep()
     (asked,) = await world.asked("task")
@@ -491,10 +492,7 @@ async def test_a_store_that_can_be_read_and_not_written_to_makes_nothing_a_later
         await tx.execute(update(table).values(state="accepted", claimed_until=records.now()))
     world.engine.statuses.clear()
     world.engine.read_only = True
-    for _ in range(300):
-        world.pass_time(1)
-        await world.relay.sweep()
-        await world.relay.carried()
+    await world.relayed(300)
     assert world.engine.calls["schedule task"] > 6
     assert world.engine.calls["forget task"] == 0, "it would take daprd down"
     assert (await world.record("task"))["runs"] == 0
@@ -517,10 +515,7 @@ async def test_what_has_ended_keeps_its_name_while_nobody_can_write(world: World
     async with world.store.transaction() as tx:
         assert await ladder.run_again(tx, await records.get(tx, "task"), runs=1)
     world.engine.read_only = True
-    for _ in range(120):
-        world.pass_time(1)
-        await world.relay.sweep()
-        await world.relay.carried()
+    await world.relayed(120)
     assert world.engine.calls["stop task"] > 6
     assert world.engine.calls["forget task"] == 0
     assert (await world.record("task"))["engine_id"] == "task"
@@ -544,10 +539,7 @@ async def burnt(world: World, seconds: int) -> str:
     await world.running("task")
     async with world.store.transaction() as tx:
         assert await ladder.run_again(tx, await records.get(tx, "task"), runs=1)
-    for _ in range(seconds):
-        world.pass_time(1)
-        await world.relay.sweep()
-        await world.relay.carried()
+    await world.relayed(seconds)
     return str((await world.record("task"))["engine_id"])
 
 

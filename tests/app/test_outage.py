@@ -120,7 +120,7 @@ async def test_a_store_that_is_gone_is_a_problem_document(server: Postgres) -> N
     async with site(url, store_timeout=SECONDS) as office:
         nowhere = url.replace(f":{server.port}/", ":9/")
         await office.store.close()
-        vars(office.store).update(vars(Store(nowhere, timeout=SECONDS)))
+        office.store.engine = Store(nowhere, timeout=SECONDS).engine
         answer, _ = await look(office, "/workflows")
         assert answer.status_code == 503
         assert answer.headers["content-type"] == "application/problem+json"

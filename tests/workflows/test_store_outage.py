@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.store import Store, StoreAway, interventions
+from app.store import StoreAway, interventions, open_engine
 from tests.support.engine import Run
 from tests.support.shop import order
 from tests.support.world import World, world
@@ -27,7 +27,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[World]:
 
 def without_a_store(shop: World, run: Run, since: str, seconds: float) -> None:
     """From the first call of an activity on, its file cannot be opened for so many seconds."""
-    working, broken = dict(vars(shop.store)), vars(Store("sqlite+aiosqlite:////nowhere/app.db"))
+    working, broken = shop.store.engine, open_engine("sqlite+aiosqlite:////nowhere/app.db")
     carried_out = run.activity
     began: list[Any] = []
 
@@ -35,11 +35,11 @@ def without_a_store(shop: World, run: Run, since: str, seconds: float) -> None:
         if name == since and not began:
             began.append(run.clock)
         away = began and run.clock < began[0] + timedelta(seconds=seconds)
-        vars(shop.store).update(broken if away else working)
+        shop.store.engine = broken if away else working
         try:
             return await carried_out(name, message)
         finally:
-            vars(shop.store).update(working)
+            shop.store.engine = working
 
     run.activity = activity
 
