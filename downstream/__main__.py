@@ -33,14 +33,16 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     option("data", "directory of the journal, made if need be")
     option("config", "declared operations", str(Path(__file__).with_name("providers.toml")))
     option("webhook-url", "callbacks go to URL/webhooks/SOURCE", "http://127.0.0.1:8000")
-    option("webhook-secret", "signs callbacks; flags are visible to everybody, prefer the variable")
+    option(
+        "webhook-secret", "signs callbacks; flags show in the process list, so prefer the variable"
+    )
     option("webhook-secrets", 'of sources that have their own, {"source": "secret"}', "{}")
     options = parser.parse_args(arguments)
     options.webhook_secrets = _by_source(parser, options.webhook_secrets)
     if not options.port.isascii() or not options.port.isdigit() or int(options.port) > 65_535:
-        parser.error(f"{options.port} is not a port")
+        parser.error(f"--port {options.port} is not a number from 0 to 65535")
     if not options.webhook_url.startswith(("http://", "https://")):
-        parser.error(f"{options.webhook_url} is not an http URL")
+        parser.error(f"--webhook-url {options.webhook_url} does not start with http:// or https://")
     return options
 
 
@@ -50,7 +52,7 @@ def _by_source(parser: argparse.ArgumentParser, text: str) -> dict[str, str]:
     except ValueError:
         found = None
     if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
-        parser.error("the webhook secrets are no JSON object of strings")
+        parser.error('--webhook-secrets is not a JSON object of strings like {"source": "secret"}')
     return found
 
 
@@ -80,7 +82,7 @@ def main() -> None:
         access_log=False,
         log_config=None,
         # Longer than any client keeps an idle connection: closing it first would be a fault that
-        # nobody has scripted.
+        # no script asked for.
         timeout_keep_alive=75,
         # Requests that are held or never answered must not keep it from stopping.
         timeout_graceful_shutdown=1,

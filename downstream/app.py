@@ -9,22 +9,22 @@ from types import MappingProxyType
 import httpx
 from fastapi import FastAPI
 
-from downstream import control, desk, due, health, inquiries, problems
+from downstream import control, due, handlers, health, inquiries, problems
 from downstream.config import Providers
-from downstream.delivery import Courier, Signers
-from downstream.desk import Desk
+from downstream.delivery import Signers, WebhookSender
 from downstream.gate import Gate
+from downstream.handlers import OperationHandler
 from downstream.inquiries import Inquiries
 from downstream.script import Script
 from downstream.store import Store
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What one witness consists of; all of its state is in them."""
+class Services:
+    """What one witness consists of; all of its state is in these."""
 
     store: Store
-    courier: Courier
+    sender: WebhookSender
     script: Script
     gate: Gate
 
@@ -49,19 +49,19 @@ def create_app(
     """
     signers = Signers(webhook_secret, webhook_secrets)
     store = Store(data / "journal.jsonl")
-    courier = Courier(store, signers, webhook_url, transport)
-    return assemble(providers, Parts(store, courier, Script(), Gate()))
+    sender = WebhookSender(store, signers, webhook_url, transport)
+    return assemble(providers, Services(store, sender, Script(), Gate()))
 
 
-def assemble(providers: Providers, parts: Parts) -> FastAPI:
-    """The application of these parts."""
-    store, courier, script, gate = parts.store, parts.courier, parts.script, parts.gate
+def assemble(providers: Providers, services: Services) -> FastAPI:
+    """The application on these services."""
+    store, sender, script, gate = services.store, services.sender, services.script, services.gate
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        courier.start()
+        sender.start()
         yield
-        await courier.close()
+        await sender.close()
         await store.close()
 
     app = FastAPI(title="Downstream, the witness", lifespan=lifespan)
@@ -69,19 +69,19 @@ def assemble(providers: Providers, parts: Parts) -> FastAPI:
 
     @app.get("/livez")
     async def livez() -> dict[str, str]:
-        """Well, as long as the disk is."""
+        """200 as long as the journal can be written; 503 once it cannot."""
         await store.settled()
         return {"status": "ok"}
 
     app.include_router(control.script_routes(script, providers))
     app.include_router(control.gate_routes(gate, script))
-    app.include_router(control.callback_routes(store, courier))
-    app.include_router(due.routes(providers, store, courier))
+    app.include_router(control.callback_routes(store, sender))
+    app.include_router(due.routes(providers, store, sender))
     app.include_router(health.routes())
     app.include_router(control.ledger_routes(store))
     app.include_router(control.register_routes(store, providers))
     app.include_router(control.counter_routes(store, providers))
     # Last, because its paths match almost everything.
-    app.include_router(desk.routes(Desk(providers, store, script, gate, courier)))
+    app.include_router(handlers.routes(OperationHandler(providers, store, script, gate, sender)))
     app.include_router(inquiries.routes(Inquiries(providers, store, script)))
     return app

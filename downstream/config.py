@@ -19,12 +19,12 @@ from downstream.paths import FieldType, Scalar, check_path, matches
 # Ten years: longer than any wait that makes sense, and far from what a date cannot hold.
 Seconds = Annotated[float, Field(ge=0, le=315_360_000, allow_inf_nan=False)]
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-# With a length it is also checked for halves of surrogate pairs, which nobody can send on.
+# With a length it is also checked for halves of surrogate pairs, which no client can send on.
 Text = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]*$", max_length=100)]
 OperationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")]
 
-# The type of a settlement that nobody is told of: it is polled.
+# The type of a settlement without a callback: it is polled.
 SETTLED = "settled"
 
 # Paths of the witness's own interface, which a service of the same name would hide.
@@ -58,7 +58,7 @@ class Event(Declared):
 
     `after` counts in seconds from the event before it in the list, the first one's from the
     moment the effect was applied. Once an event with `ends_undo` has happened, the undo answers
-    `too_late`. Without a `source` nobody is told.
+    `too_late`. Without a `source` there is no callback.
     """
 
     source: Word | None = None
@@ -105,10 +105,10 @@ class Register(Declared):
 
 
 class Counter(Declared):
-    """Something that is counted: pieces in stock, somebody's minutes, money of a customer.
+    """Something that is counted: pieces in stock, a person's minutes, a customer's money.
 
-    `limits` is how much there is in all, by name; of what is not named there, any amount. Who
-    asks for more than is left is refused, with the reason in `refuse`.
+    `limits` is how much there is in all, by name; of what is not named there, any amount. A request
+    for more than is left is refused, with the reason in `refuse`.
     """
 
     limits: dict[Text, Annotated[int, Field(ge=0)]] = {}
@@ -174,8 +174,8 @@ class Operation(Declared):
         for name in needed:
             if not name.isidentifier() or self.fields.get(name) != "string":
                 raise ValueError(f"{name} is in a register, and so it must be a field, a string")
-        told = self.settlement
-        settled = [told.applied, told.refused] if told else [SETTLED]
+        names = self.settlement
+        settled = [names.applied, names.refused] if names else [SETTLED]
         for rule in self.rules:
             types = [*settled, *(event.type for event in rule.events)]
             if len(set(types)) < len(types):
@@ -246,7 +246,7 @@ class Providers(Declared):
         return {each.undo: name for name, each in self.operations.items() if each.undo}
 
     def find(self, name: str) -> Operation | None:
-        """The declaration of an operation; `None` when nobody declared it."""
+        """The declaration of an operation; `None` when there is none."""
         return self.operations.get(name) or (Operation() if name in self._targets else None)
 
     def undone_by(self, name: str) -> str | None:

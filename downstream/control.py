@@ -1,4 +1,4 @@
-"""The interface for those who test: script, gate, hand-made callbacks, ledger, registers."""
+"""The control interface of a test: script, gate, hand-made callbacks, ledger, registers."""
 
 import json
 import uuid
@@ -8,11 +8,11 @@ from fastapi import APIRouter
 from pydantic import Discriminator, Field, JsonValue, StringConstraints, Tag
 
 from downstream.config import Counter, Declared, Providers, Seconds, Text, Word
-from downstream.delivery import Courier
+from downstream.delivery import WebhookSender
 from downstream.events import new_callback
-from downstream.facts import Limit
 from downstream.gate import Gate
 from downstream.problems import Problem
+from downstream.records import Attempt, Effect, Limit
 from downstream.requests import find_operation
 from downstream.script import Match, NewRule, Script
 from downstream.store import Store
@@ -38,13 +38,13 @@ class NewCallback(Declared):
 
 
 class Release(Match):
-    """What is let go; with `rules`, rules that are for it hold nothing more from then on."""
+    """What is released; with `rules`, rules that match it hold nothing more from then on."""
 
     rules: bool = False
 
 
 def script_routes(script: Script, providers: Providers) -> APIRouter:
-    """`/script`: rules that make requests meet faults."""
+    """`/script`: rules that inject faults into requests."""
     router = APIRouter(prefix="/script", tags=["script"])
 
     @router.post("", status_code=201)
@@ -87,16 +87,16 @@ def gate_routes(gate: Gate, script: Script) -> APIRouter:
 
     @router.post("/release")
     async def release(match: Release) -> dict[str, int]:
-        """Lets go of what the match covers; everything, when it is empty."""
+        """Releases what the match covers; everything, when it is empty."""
         if match.rules:
-            script.let_go(match)
+            script.stop_holding(match)
         return {"released": gate.release(match)}
 
     return router
 
 
-def callback_routes(store: Store, courier: Courier) -> APIRouter:
-    """`/callbacks`: what was and will be told, and what somebody wants told besides."""
+def callback_routes(store: Store, sender: WebhookSender) -> APIRouter:
+    """`/callbacks`: what was and will be sent, and callbacks made by hand."""
     router = APIRouter(prefix="/callbacks", tags=["callbacks"])
 
     @router.post("", status_code=202)
@@ -117,7 +117,7 @@ def callback_routes(store: Store, courier: Courier) -> APIRouter:
         except ValueError as error:
             raise Problem(422, "invalid", f"data: {error}") from error
         saved = store.commit(callback)
-        courier.send(callback)
+        sender.send(callback)
         await saved
         return {"event_id": event_id}
 
@@ -144,8 +144,8 @@ def ledger_routes(store: Store) -> APIRouter:
         """Attempts and effects, in order, of one instance or of all."""
         attempts, effects = store.ledger(instance)
         rows = {
-            "attempts": [each.model_dump(mode="json", exclude={"fact", "n"}) for each in attempts],
-            "effects": [each.model_dump(mode="json", exclude={"fact", "n"}) for each in effects],
+            "attempts": [_shown(each) for each in attempts],
+            "effects": [_shown(each) for each in effects],
         }
         # Waiting comes last: what is read after it might not be on disk yet.
         await store.settled()
@@ -159,6 +159,10 @@ def ledger_routes(store: Store) -> APIRouter:
         return names
 
     return router
+
+
+def _shown(row: Attempt | Effect) -> dict[str, Any]:
+    return row.model_dump(mode="json", exclude={"record", "n"})
 
 
 def register_routes(store: Store, providers: Providers) -> APIRouter:

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from downstream.config import Counter, Take
-from downstream.facts import Limit, Taking
 from downstream.paths import find
+from downstream.records import Limit, Taking
 
 # Of which counter, and of what in it: ("stock", "SKU-1").
 Place = tuple[str, str]
@@ -23,29 +23,29 @@ class Sum:
 
     @property
     def out(self) -> int:
-        """What nobody else can have now."""
+        """What is not available to others now."""
         return self.held + self.taken - self.returned
 
 
 class Counters:
-    """Every sum, and what each deed has taken."""
+    """Every sum, and what each request has taken."""
 
     def __init__(self) -> None:
         self._takings: defaultdict[int, dict[Place, Taking]] = defaultdict(dict)
         self._sums: defaultdict[Place, Sum] = defaultdict(Sum)
         self._limits: dict[Place, int | None] = {}
 
-    def learn(self, fact: Taking | Limit) -> None:
-        """Takes a fact of the journal."""
-        place = (fact.counter, fact.name)
-        if isinstance(fact, Limit):
-            self._limits[place] = fact.limit
+    def apply(self, record: Taking | Limit) -> None:
+        """Applies a record of the journal."""
+        place = (record.counter, record.name)
+        if isinstance(record, Limit):
+            self._limits[place] = record.limit
             return
-        before = self._takings[fact.deed].get(place)
+        before = self._takings[record.request].get(place)
         if before is not None:
             self._add(before, -1)
-        self._takings[fact.deed][place] = fact
-        self._add(fact, 1)
+        self._takings[record.request][place] = record
+        self._add(record, 1)
 
     def _add(self, taking: Taking, sign: Literal[1, -1]) -> None:
         total = self._sums[taking.counter, taking.name]
@@ -64,30 +64,30 @@ class Counters:
         return None
 
     def opened(
-        self, deed: int, wanted: Mapping[Place, int], state: Literal["held", "taken"]
+        self, request: int, wanted: Mapping[Place, int], state: Literal["held", "taken"]
     ) -> Iterator[Taking]:
-        """What a deed takes; not committed yet."""
+        """What a request takes; not committed yet."""
         for (counter, name), amount in wanted.items():
-            yield Taking(deed=deed, counter=counter, name=name, amount=amount, state=state)
+            yield Taking(request=request, counter=counter, name=name, amount=amount, state=state)
 
-    def settled(self, deed: int) -> Iterator[Taking]:
-        """What a deed held is taken; so is what it had let go, when it comes late."""
-        for taking in self._of(deed):
+    def settled(self, request: int) -> Iterator[Taking]:
+        """What a request held is taken; so is what it had released, when it comes late."""
+        for taking in self._of(request):
             yield taking.model_copy(update={"state": "taken"})
 
-    def let_go(self, deed: int) -> Iterator[Taking]:
-        """What a deed held, and never took, is free again."""
-        for taking in self._of(deed):
+    def release(self, request: int) -> Iterator[Taking]:
+        """What a request held, and never took, is free again."""
+        for taking in self._of(request):
             if taking.state == "held":
                 yield taking.model_copy(update={"state": "free"})
 
-    def rest(self, deed: int) -> int | None:
-        """How much of what a deed took, of each thing, is still out; `None` when it took none."""
-        return min((each.amount - each.returned for each in self._of(deed)), default=None)
+    def rest(self, request: int) -> int | None:
+        """How much of each thing that a request took is still out; `None` when it took none."""
+        return min((each.amount - each.returned for each in self._of(request)), default=None)
 
-    def returned(self, deed: int, amount: int | None) -> Iterator[Taking]:
+    def returned(self, request: int, amount: int | None) -> Iterator[Taking]:
         """So much of each is given back; all that is out, when no amount is given."""
-        for taking in self._of(deed):
+        for taking in self._of(request):
             back = taking.amount if amount is None else taking.returned + amount
             yield taking.model_copy(update={"returned": back})
 
@@ -105,8 +105,8 @@ class Counters:
     def _limit(self, counter: str, name: str, declared: Counter) -> int | None:
         return self._limits.get((counter, name), declared.limits.get(name))
 
-    def _of(self, deed: int) -> list[Taking]:
-        return list(self._takings.get(deed, {}).values())
+    def _of(self, request: int) -> list[Taking]:
+        return list(self._takings.get(request, {}).values())
 
 
 def wanted(takes: tuple[Take, ...], body: dict[str, object]) -> dict[Place, int]:

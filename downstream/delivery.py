@@ -1,4 +1,4 @@
-"""Time and the way out: makes planned things happen, and delivers signed callbacks."""
+"""Makes planned events happen when they are due, and delivers signed callbacks."""
 
 import asyncio
 import base64
@@ -14,7 +14,7 @@ from typing import Any, Literal
 import httpx
 
 from downstream.events import happen
-from downstream.facts import Callback, Plan
+from downstream.records import Callback, Plan
 from downstream.store import Store
 
 FIRST_WAIT, LONGEST_WAIT = 0.2, 2.0
@@ -24,7 +24,7 @@ logger = logging.getLogger("downstream")
 
 
 class Signers:
-    """Who signs for a source: a signer of its own, or the one of all that have none.
+    """The signer of each source: its own, or the one of all that have none.
 
     Raises:
         ValueError: a secret begins with `whsec_` and what follows is not base64.
@@ -35,7 +35,7 @@ class Signers:
         self._own = {source: Signer(secret) for source, secret in own.items()}
 
     def of(self, source: str) -> "Signer":
-        """The signer of what this source says."""
+        """The signer of a source's callbacks."""
         return self._own.get(source, self._default)
 
 
@@ -67,11 +67,11 @@ class Signer:
         }
 
 
-class Courier:
-    """Brings every planned event about when it is due, and every callback to its receiver.
+class WebhookSender:
+    """Makes every planned event happen when it is due, and delivers every callback.
 
-    What has been planned and not happened, or happened and not been heard, is taken up again
-    by `start`.
+    What was planned and has not happened, or has happened and was not delivered, is resumed by
+    `start`.
     """
 
     def __init__(
@@ -91,20 +91,20 @@ class Courier:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Takes up what an earlier process has left."""
+        """Resumes what an earlier process has left."""
         for plan in sorted(self._store.plans.values(), key=lambda plan: plan.due):
-            self.expect(plan)
+            self.schedule(plan)
         for callback in self._store.callbacks.values():
             if callback.outcome is None:
                 self.send(callback)
 
-    def expect(self, plan: Plan) -> None:
+    def schedule(self, plan: Plan) -> None:
         """Makes a committed plan happen when it is due."""
         self._spawn(self._happen(plan))
 
-    async def bring_about(self, plan: Plan) -> None:
-        """Makes a committed plan happen, when it is due, and returns when it has."""
-        await self._happen(plan)
+    async def happen_now(self, plan: Plan) -> None:
+        """Makes a committed plan happen at once, and returns when it has."""
+        await self._happen(plan.model_copy(update={"due": datetime.now(UTC)}))
 
     def send(self, callback: Callback) -> None:
         """Delivers a committed callback, from its due date on."""
@@ -124,24 +124,24 @@ class Courier:
 
     async def _happen(self, plan: Plan) -> None:
         await _until(plan.due)
-        if (plan.deed, plan.type) not in self._store.plans:
+        if (plan.request, plan.type) not in self._store.plans:
             return  # brought forward, and over
-        facts = happen(self._store, plan)
-        await self._store.commit(*facts)
-        for fact in facts:
-            if isinstance(fact, Callback):
-                self.send(fact)
+        records = happen(self._store, plan)
+        await self._store.commit(*records)
+        for record in records:
+            if isinstance(record, Callback):
+                self.send(record)
 
     async def _send(self, callback: Callback) -> None:
         await _until(callback.due)
         outcome: Literal["delivered", "given_up"] = "delivered"
         # A crash between two copies sends all of them again: at least so many, never fewer.
         for _ in range(callback.copies):
-            if not await self._heard(callback):
+            if not await self._delivered(callback):
                 outcome = "given_up"
         await self._store.commit(callback.model_copy(update={"outcome": outcome}))
 
-    async def _heard(self, callback: Callback) -> bool:
+    async def _delivered(self, callback: Callback) -> bool:
         """Sends until there is an answer that settles it; whether that was a good one."""
         wait = FIRST_WAIT
         while True:
@@ -149,9 +149,17 @@ class Courier:
             if status is not None and 200 <= status < 300:
                 return True
             if status is not None and 400 <= status < 500 and status not in TRY_AGAIN_LATER:
-                logger.warning("callback %s: given up, answered %d", callback.event_id, status)
+                logger.warning(
+                    "callback %s: given up, because the receiver answered %d",
+                    callback.event_id,
+                    status,
+                )
                 return False
-            logger.info("callback %s: not heard (%s)", callback.event_id, status or "no answer")
+            logger.info(
+                "callback %s: not delivered (%s), trying again",
+                callback.event_id,
+                status or "no answer",
+            )
             await asyncio.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)
 

@@ -1,11 +1,9 @@
-"""Time that is told and not waited for: a planned event happens when somebody says so."""
-
-from datetime import UTC, datetime
+"""Time that is set and not waited for: a planned event happens when a test says so."""
 
 from fastapi import APIRouter
 
 from downstream.config import Declared, Providers, Text, Word
-from downstream.delivery import Courier
+from downstream.delivery import WebhookSender
 from downstream.problems import Problem
 from downstream.requests import find_operation
 from downstream.store import Store
@@ -19,7 +17,7 @@ class Due(Declared):
     type: Word
 
 
-def routes(providers: Providers, store: Store, courier: Courier) -> APIRouter:
+def routes(providers: Providers, store: Store, sender: WebhookSender) -> APIRouter:
     """`/due`: brings a planned event forward."""
     router = APIRouter(tags=["callbacks"])
 
@@ -30,12 +28,12 @@ def routes(providers: Providers, store: Store, courier: Courier) -> APIRouter:
         404 when the key is not known yet.
         """
         find_operation(providers, due.operation)
-        deed = store.by_key(due.operation, due.key)
-        if deed is None:
+        stored = store.by_key(due.operation, due.key)
+        if stored is None:
             raise Problem(404, "unknown-key", f"{due.operation} never saw this key")
-        plan = store.plans.get((deed.n, due.type))
+        plan = store.plans.get((stored.n, due.type))
         if plan is not None:
-            await courier.bring_about(plan.model_copy(update={"due": datetime.now(UTC)}))
+            await sender.happen_now(plan)
         return {"planned": plan is not None}
 
     return router

@@ -1,4 +1,4 @@
-"""What happens after an answer has left: settlements, later events, and the word about them."""
+"""What happens after an answer has left: settlements, later events, and their callbacks."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from downstream.config import SETTLED, Event, Operation, Rule
-from downstream.facts import AnyFact, Callback, Deed, Plan
+from downstream.records import AnyRecord, Callback, Plan, StoredRequest
 from downstream.script import CallbackChange
 from downstream.store import Store
 from downstream.undoing import give_back
@@ -48,17 +48,17 @@ def course_of(declared: Operation, rule: Rule) -> list[Step]:
 
 
 def plans(
-    deed: Deed, course: Sequence[Step], changes: Mapping[str, CallbackChange]
+    stored: StoredRequest, course: Sequence[Step], changes: Mapping[str, CallbackChange]
 ) -> Iterator[Plan]:
     """The course with its dates, as far as the script lets it happen."""
-    due = deed.at
+    due = stored.at
     for step in course:
         change = changes.get(step.event.type, UNCHANGED)
         if change.never:
             return
         due += timedelta(seconds=step.event.after if change.after is None else change.after)
         yield Plan(
-            deed=deed.n,
+            request=stored.n,
             type=step.event.type,
             source=step.event.source,
             due=due,
@@ -70,45 +70,49 @@ def plans(
         )
 
 
-def happen(store: Store, plan: Plan) -> tuple[AnyFact, ...]:
+def happen(store: Store, plan: Plan) -> tuple[AnyRecord, ...]:
     """What becomes true when a plan is due; only its end, when an undo came first."""
     over = plan.model_copy(update={"over": True})
-    deed = store.deeds[plan.deed]
-    if deed.closed_by and not plan.despite_undo:
+    stored = store.requests[plan.request]
+    if stored.closed_by and not plan.despite_undo:
         return (over,)
     now = datetime.now(UTC)
-    facts: list[AnyFact] = [over]
+    records: list[AnyRecord] = [over]
     if plan.settles:
-        deed, others = _settled(store, deed, plan, now)
-        facts.extend(others)
-    if plan.ends_undo and deed.state == "applied":
-        deed = deed.model_copy(update={"too_late_after": plan.type})
-    facts.append(deed)
+        stored, others = _settled(store, stored, plan, now)
+        records.extend(others)
+    if plan.ends_undo and stored.state == "applied":
+        stored = stored.model_copy(update={"too_late_after": plan.type})
+    records.append(stored)
     if plan.source and plan.copies:
-        data = {"operation": deed.operation, "provider_id": deed.provider_id, "reason": plan.reason}
-        facts.append(
+        data = {
+            "operation": stored.operation,
+            "provider_id": stored.provider_id,
+            "reason": plan.reason,
+        }
+        records.append(
             new_callback(
                 store,
-                event_id=_event_id(deed, plan.type),
+                event_id=_event_id(stored, plan.type),
                 source=plan.source,
                 type_=plan.type,
-                reference=deed.reference,
+                reference=stored.reference,
                 data={name: value for name, value in data.items() if value is not None},
                 copies=plan.copies,
             )
         )
-    return tuple(facts)
+    return tuple(records)
 
 
 def _settled(
-    store: Store, deed: Deed, plan: Plan, now: datetime
-) -> tuple[Deed, tuple[AnyFact, ...]]:
-    if plan.settles == "applied" and deed.target is not None:
-        return give_back(store, deed, store.deeds[deed.target], now)
-    deed = deed.model_copy(update={"state": plan.settles, "reason": plan.reason})
+    store: Store, stored: StoredRequest, plan: Plan, now: datetime
+) -> tuple[StoredRequest, tuple[AnyRecord, ...]]:
+    if plan.settles == "applied" and stored.target is not None:
+        return give_back(store, stored, store.requests[stored.target], now)
+    stored = stored.model_copy(update={"state": plan.settles, "reason": plan.reason})
     if plan.settles == "applied":
-        return deed, tuple(store.carried_out(deed, now))
-    return deed, tuple(store.counters.let_go(deed.n))
+        return stored, tuple(store.carried_out(stored, now))
+    return stored, tuple(store.counters.release(stored.n))
 
 
 def new_callback(
@@ -122,7 +126,7 @@ def new_callback(
     copies: int = 1,
     after: float = 0,
 ) -> Callback:
-    """The word about something that happens now, to be sent in `after` seconds.
+    """The callback for something that happens now, to be sent in `after` seconds.
 
     Raises:
         ValueError: the data cannot be written as JSON.
@@ -147,10 +151,10 @@ def new_callback(
     )
 
 
-def _event_id(deed: Deed, type_: str) -> str:
+def _event_id(stored: StoredRequest, type_: str) -> str:
     # Quoted, so that it has no slash, and with another sign than the percent of a URL.
-    reference = quote(deed.reference, safe="").replace("%", "=")
+    reference = quote(stored.reference, safe="").replace("%", "=")
     if len(reference) > LONGEST_NAME:
-        reference = hashlib.sha256(deed.reference.encode()).hexdigest()
-    again = f"-{deed.generation}" if deed.generation > 1 else ""
+        reference = hashlib.sha256(stored.reference.encode()).hexdigest()
+    again = f"-{stored.generation}" if stored.generation > 1 else ""
     return f"evt-{reference}-{type_}{again}"

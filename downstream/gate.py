@@ -61,7 +61,7 @@ class Gate:
         return held.released.is_set()
 
     def release(self, match: Match) -> int:
-        """Lets go of every request that the match covers.
+        """Releases every request that the match covers.
 
         Returns:
             How many there were.
@@ -69,6 +69,6 @@ class Gate:
         chosen = [held for held in self if match.covers(held.ask)]
         for held in chosen:
             held.released.set()
-            # At once, so that nobody sees or releases it again before its task runs.
+            # At once, so that it is not shown or released again before its task runs.
             del self._held[held]
         return len(chosen)

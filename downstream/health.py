@@ -1,4 +1,4 @@
-"""Services whose health is told and not measured: what a monitor checks while somebody tests it."""
+"""Services whose health is set by a test: what a monitor checks."""
 
 from typing import Annotated
 
@@ -24,7 +24,7 @@ def routes() -> APIRouter:
 
     @router.get("/{service}")
     async def check(service: Service, until_told: Annotated[Status, Query()] = 200) -> Response:
-        """Answers as told, or with `until_told` while nobody has said anything."""
+        """Answers as it was set, or with `until_told` as long as nothing was set."""
         return Response(status_code=states.get(service, until_told))
 
     @router.put("/{service}", status_code=204)

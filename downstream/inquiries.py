@@ -1,4 +1,4 @@
-"""Look-ups and listings: what was done, told to whoever asks for it again."""
+"""Look-ups and listings: what was done, for a client that asks again."""
 
 import asyncio
 from itertools import islice
@@ -8,15 +8,15 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel
 
 from downstream.config import Providers
-from downstream.facts import Deed, Instant, Result
 from downstream.problems import Problem
 from downstream.provider import answer_of
+from downstream.records import Instant, Result, StoredRequest
 from downstream.requests import Inquiry, find_operation
-from downstream.responses import LostResponse, departure, scripted
+from downstream.responses import LostResponse, client_disconnected, scripted
 from downstream.script import Script
 from downstream.store import Store
 
-# A cursor is the number of the last deed that was shown.
+# A cursor is the number of the last request that was shown.
 Cursor = Annotated[str, Query(pattern=r"^[0-9]{1,18}$")]
 
 
@@ -56,17 +56,17 @@ class Inquiries:
             Problem: 404, the operation or the reference is unknown.
         """
         find_operation(self._providers, operation)
-        deed = self._store.by_reference(operation, reference)
+        stored = self._store.by_reference(operation, reference)
         inquiry = Inquiry(operation)
-        if deed:
-            inquiry = Inquiry(operation, deed.instance, deed.key)
+        if stored:
+            inquiry = Inquiry(operation, stored.instance, stored.key)
         if fault := await self._fault(inquiry, request):
             return fault
         # Again, because a delay may have passed.
-        deed = self._store.by_reference(operation, reference)
-        if deed is None:
+        stored = self._store.by_reference(operation, reference)
+        if stored is None:
             raise Problem(404, "unknown-reference", f"{operation} never saw this reference")
-        return await self._told(answer_of(deed))
+        return await self._respond(answer_of(stored))
 
     async def listing(
         self,
@@ -89,8 +89,8 @@ class Inquiries:
         found = list(islice(self._store.by_operation(operation, after, since), limit + 1))
         shown = found[:limit]
         more = len(found) > limit
-        items = [_item(deed) for deed in shown]
-        return await self._told(Page(items=items, next=str(shown[-1].n) if more else None))
+        items = [_item(stored) for stored in shown]
+        return await self._respond(Page(items=items, next=str(shown[-1].n) if more else None))
 
     async def _fault(self, inquiry: Inquiry, request: Request) -> Response | None:
         rule = self._script.take(inquiry)
@@ -102,34 +102,34 @@ class Inquiries:
         if then.status is not None:
             return scripted(then.status, then)
         if then.hang:
-            await departure(request)
+            await client_disconnected(request)
             return LostResponse()
         return None
 
-    async def _told(self, what: BaseModel) -> Response:
-        # Before it is on disk nobody may be told of it.
+    async def _respond(self, what: BaseModel) -> Response:
+        # No answer may show what is not on disk yet.
         await self._store.settled()
         return Response(what.model_dump_json(), media_type="application/json")
 
 
-def _item(deed: Deed) -> Item:
-    answer = answer_of(deed)
+def _item(stored: StoredRequest) -> Item:
+    answer = answer_of(stored)
     return Item(
-        reference=deed.reference,
-        key=deed.key,
-        instance=deed.instance,
-        provider_id=deed.provider_id,
+        reference=stored.reference,
+        key=stored.key,
+        instance=stored.instance,
+        provider_id=stored.provider_id,
         result=answer.result,
-        at=deed.at,
-        undoes=deed.undoes,
+        at=stored.at,
+        undoes=stored.undoes,
         # A late capture stands, although its key is closed.
-        undone_by=deed.closed_by if deed.state == "undone" else None,
+        undone_by=stored.closed_by if stored.state == "undone" else None,
         detail=answer.detail,
     )
 
 
 def routes(inquiries: Inquiries) -> APIRouter:
-    """The providers' interface, as far as something is only told."""
+    """The providers' interface, as far as it only reads."""
     router = APIRouter(tags=["operations"])
 
     @router.get("/{service}/{operation}")

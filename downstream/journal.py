@@ -1,4 +1,4 @@
-"""The append-only file that everything is rebuilt from; nobody is answered before it is on disk."""
+"""The append-only file that everything is rebuilt from; no answer is sent before it is on disk."""
 
 import asyncio
 import fcntl
@@ -35,7 +35,9 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._file.close()
-            raise JournalError(f"{path} is in use by another process") from error
+            raise JournalError(
+                f"{path} is in use by another process: stop it, or choose another data directory"
+            ) from error
         # A file that was just created is lost with its directory entry unless that is synced too.
         directory = os.open(path.parent, os.O_RDONLY)
         os.fsync(directory)
@@ -46,7 +48,7 @@ class Journal:
         self._error: JournalError | None = None
 
     def replay(self) -> Iterator[bytes]:
-        """Yields every whole line, and cuts off a torn last one: nobody was told of it."""
+        """Yields every whole line, and cuts off a torn last one: no answer has shown it."""
         self._file.seek(0)
         end = 0
         for line in self._file:

@@ -1,4 +1,4 @@
-"""The protocol: what a request comes to. No I/O; a decision is a list of facts to be committed."""
+"""The protocol: what a request comes to. No I/O; a decision lists the records to be committed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from downstream.config import Operation, Pending, Providers, Rule
 from downstream.counters import Place, wanted
 from downstream.events import course_of, plans
-from downstream.facts import AnyFact, Deed, Part, Result, Setting
+from downstream.records import AnyRecord, Part, Result, Setting, StoredRequest
 from downstream.requests import Ask
 from downstream.script import Then
 from downstream.store import Store
@@ -29,7 +29,7 @@ STATUS: Mapping[Result, int] = {
 
 
 class Answer(BaseModel):
-    """The provider's word on a request."""
+    """The provider's answer to a request."""
 
     result: Result
     operation: str
@@ -41,7 +41,7 @@ class Answer(BaseModel):
 
 @dataclass(frozen=True)
 class Decision:
-    """What a request came to: `result` in the ledger's words, and the facts to be committed.
+    """What a request came to: `result` in the ledger's words, and the records to be committed.
 
     There is no answer to a key that was used before with another body, nor to what would undo an
     undo or give back no amount; `why` says so. `shaped` says whether the script had a part in the
@@ -51,35 +51,35 @@ class Decision:
     result: str
     answer: Answer | None
     status: int
-    facts: tuple[AnyFact, ...] = ()
+    records: tuple[AnyRecord, ...] = ()
     shaped: bool = False
     why: str = ""
 
 
-def answer_of(deed: Deed) -> Answer:
+def answer_of(stored: StoredRequest) -> Answer:
     """The answer that is stored under a key, as it is now."""
-    detail = deed.detail
-    if deed.state == "pending" and deed.heartbeat:
+    detail = stored.detail
+    if stored.state == "pending" and stored.heartbeat:
         now = datetime.now(UTC)
-        beat = min(now, deed.silent_at or now)
+        beat = min(now, stored.silent_at or now)
         detail = detail | {"heartbeat_at": beat.isoformat(timespec="microseconds")}
     return Answer(
-        result=deed.state,
-        operation=deed.operation,
-        key=deed.key,
-        provider_id=deed.provider_id,
-        reason=deed.reason,
+        result=stored.state,
+        operation=stored.operation,
+        key=stored.key,
+        provider_id=stored.provider_id,
+        reason=stored.reason,
         detail=detail,
     )
 
 
-def status_of(deed: Deed) -> int:
+def status_of(stored: StoredRequest) -> int:
     """The HTTP status of the stored answer."""
-    return deed.status if deed.state == "refused" else STATUS[deed.state]
+    return stored.status if stored.state == "refused" else STATUS[stored.state]
 
 
 class Provider:
-    """Decides, from the declarations and from what is known. Whoever asks commits the facts."""
+    """Decides, from the declarations and from what is known. The caller commits the records."""
 
     def __init__(self, providers: Providers, store: Store) -> None:
         self._providers = providers
@@ -91,7 +91,7 @@ class Provider:
         known = self._store.by_key(ask.operation, ask.key)
         if known and known.closed_by:
             # For ever, although keys are forgotten: an undo is about the thing itself, and
-            # whoever asked for it relies on it however late the do arrives.
+            # who asked for it relies on it however late the do arrives.
             answer = answer_of(known).model_copy(
                 update={"result": "undone", "reason": f"undone by {known.closed_by}"}
             )
@@ -102,8 +102,8 @@ class Provider:
             return Decision("replayed", answer_of(known), status_of(known))
         declared = self._providers.find(ask.operation) or Operation()
         ttl = declared.key_ttl if then.key_ttl is None else then.key_ttl
-        deed = Deed(
-            n=len(self._store.deeds) + 1,
+        stored = StoredRequest(
+            n=len(self._store.requests) + 1,
             generation=known.generation + 1 if known else 1,
             operation=ask.operation,
             key=ask.key,
@@ -117,40 +117,47 @@ class Provider:
             detail=ask.detail,
         )
         if ask.undoes is None:
-            deed = deed.model_copy(update={"sets": _setting(declared, ask)})
+            stored = stored.model_copy(update={"sets": _setting(declared, ask)})
             takes = wanted(declared.takes, ask.body)
-            return self._do(deed, declared, declared.rule_for(ask.body), then, takes)
+            return self._do(stored, declared, declared.rule_for(ask.body), then, takes)
         # What is declared of an operation that is its own undo is about the do.
         own = declared.undo == ask.operation
         declared = Operation() if own else declared
-        return self._undo(deed, ask.undoes, declared, declared.rule_for(ask.body), then)
+        return self._undo(stored, ask.undoes, declared, declared.rule_for(ask.body), then)
 
     def _do(
-        self, deed: Deed, declared: Operation, rule: Rule, then: Then, takes: Mapping[Place, int]
+        self,
+        stored: StoredRequest,
+        declared: Operation,
+        rule: Rule,
+        then: Then,
+        takes: Mapping[Place, int],
     ) -> Decision:
         scripted = any((then.refuse, then.pending, then.key_ttl is not None))
         if then.pending:
             rule = rule.model_copy(update={"refuse": None, "pending": then.pending})
         if then.refuse or rule.refuse:
-            return _refused(deed, rule, then, shaped=scripted)
+            return _refused(stored, rule, then, shaped=scripted)
         counters = self._store.counters
         if short := counters.short_of(takes, self._providers.counters):
-            return _refused(deed, Rule(refuse=short), then, shaped=scripted)
+            return _refused(stored, Rule(refuse=short), then, shaped=scripted)
         course = course_of(declared, rule)
         scripted = scripted or any(step.event.type in then.callbacks for step in course)
-        deed = deed.model_copy(update={"provider_id": deed.issued_id})
-        later = plans(deed, course, then.callbacks)
+        stored = stored.model_copy(update={"provider_id": stored.issued_id})
+        later = plans(stored, course, then.callbacks)
         if rule.pending:
-            deed = _under_way(deed, rule.pending)
-            return _decision(deed, *counters.opened(deed.n, takes, "held"), *later, shaped=scripted)
-        facts = self._store.carried_out(deed, deed.at)
-        taken = counters.opened(deed.n, takes, "taken")
-        return _decision(deed, *facts, *taken, *later, shaped=scripted)
+            stored = _under_way(stored, rule.pending)
+            return _decision(
+                stored, *counters.opened(stored.n, takes, "held"), *later, shaped=scripted
+            )
+        records = self._store.carried_out(stored, stored.at)
+        taken = counters.opened(stored.n, takes, "taken")
+        return _decision(stored, *records, *taken, *later, shaped=scripted)
 
     def _undo(
-        self, deed: Deed, undoes: str, declared: Operation, rule: Rule, then: Then
+        self, stored: StoredRequest, undoes: str, declared: Operation, rule: Rule, then: Then
     ) -> Decision:
-        operation = self._providers.undone_by(deed.operation)
+        operation = self._providers.undone_by(stored.operation)
         assert operation is not None, "only a request for an undo says what it undoes"
         target = self._store.by_key(operation, undoes)
         if target and target.undoes is not None:
@@ -158,57 +165,63 @@ class Provider:
             return Decision("invalid", None, 422, why="what it undoes is an undo itself")
         scripted = any((then.refuse, then.key_ttl is not None))
         if then.refuse or rule.refuse:
-            return _refused(deed, rule, then, shaped=scripted)
+            return _refused(stored, rule, then, shaped=scripted)
         standing = target if target and target.state == "applied" else None
         reason = standing.too_late_after if standing else None
         if then.too_late or reason:
             # Not stored, because nothing has changed: the key is as good as new.
-            answer = answer_of(deed).model_copy(
+            answer = answer_of(stored).model_copy(
                 update={"result": "too_late", "reason": reason or "scripted"}
             )
             return Decision("too_late", answer, STATUS["too_late"], shaped=then.too_late)
         if standing is None:
-            return self._close(deed, target or _never_seen(deed, operation, undoes), scripted)
+            return self._close(stored, target or _never_seen(stored, operation, undoes), scripted)
         field = (self._providers.find(operation) or Operation()).part_field
-        amount = deed.detail.get(field) if field else None
+        amount = stored.detail.get(field) if field else None
         if amount is not None and (type(amount) is not int or amount <= 0):
             return Decision("invalid", None, 422, why=f"{field} is not an integer above zero")
         rest = self._store.counters.rest(standing.n)
         if amount is not None and rest is not None and amount > rest:
-            return _refused(deed, Rule(refuse=TOO_MUCH), then, shaped=scripted)
+            return _refused(stored, Rule(refuse=TOO_MUCH), then, shaped=scripted)
         part = Part(field=field, amount=amount) if field else None
-        deed = deed.model_copy(update={"target": standing.n, "part": part})
+        stored = stored.model_copy(update={"target": standing.n, "part": part})
         if pending := then.pending or rule.pending:
             scripted = scripted or then.pending is not None
-            return self._promise(deed, standing, declared, pending, shaped=scripted)
-        undo, facts = give_back(self._store, deed, standing, deed.at)
-        return _decision(undo, *facts, shaped=scripted)
+            return self._promise(stored, standing, declared, pending, shaped=scripted)
+        undo, records = give_back(self._store, stored, standing, stored.at)
+        return _decision(undo, *records, shaped=scripted)
 
-    def _close(self, deed: Deed, target: Deed, shaped: bool) -> Decision:
-        """Nothing stands; but nothing shall, from now on."""
-        closed = target.model_copy(update={"state": "undone", "closed_by": deed.key})
-        deed = deed.model_copy(update={"state": "closed"})
-        return _decision(deed, closed, *self._store.counters.let_go(target.n), shaped=shaped)
+    def _close(self, stored: StoredRequest, target: StoredRequest, shaped: bool) -> Decision:
+        """Nothing stands, and from now on nothing can: the key is closed."""
+        closed = target.model_copy(update={"state": "undone", "closed_by": stored.key})
+        stored = stored.model_copy(update={"state": "closed"})
+        return _decision(stored, closed, *self._store.counters.release(target.n), shaped=shaped)
 
     def _promise(
-        self, deed: Deed, standing: Deed, declared: Operation, pending: Pending, *, shaped: bool
+        self,
+        stored: StoredRequest,
+        standing: StoredRequest,
+        declared: Operation,
+        pending: Pending,
+        *,
+        shaped: bool,
     ) -> Decision:
         """An undo that is settled later: it stands until then, and the key is closed already."""
-        deed = _under_way(deed, pending).model_copy(update={"provider_id": deed.issued_id})
-        later = plans(deed, course_of(declared, Rule(pending=pending)), {})
-        closed = standing.model_copy(update={"closed_by": deed.key})
-        return _decision(deed, closed, *later, shaped=shaped)
+        stored = _under_way(stored, pending).model_copy(update={"provider_id": stored.issued_id})
+        later = plans(stored, course_of(declared, Rule(pending=pending)), {})
+        closed = standing.model_copy(update={"closed_by": stored.key})
+        return _decision(stored, closed, *later, shaped=shaped)
 
 
-def _decision(deed: Deed, *facts: AnyFact, shaped: bool) -> Decision:
-    return Decision(deed.state, answer_of(deed), status_of(deed), (deed, *facts), shaped)
+def _decision(stored: StoredRequest, *records: AnyRecord, shaped: bool) -> Decision:
+    return Decision(stored.state, answer_of(stored), status_of(stored), (stored, *records), shaped)
 
 
-def _refused(deed: Deed, rule: Rule, then: Then, *, shaped: bool) -> Decision:
+def _refused(stored: StoredRequest, rule: Rule, then: Then, *, shaped: bool) -> Decision:
     # A declared status belongs to the declared reason.
     status = STATUS["refused"] if then.refuse else rule.status
     reason = then.refuse or rule.refuse
-    refused = deed.model_copy(update={"state": "refused", "reason": reason, "status": status})
+    refused = stored.model_copy(update={"state": "refused", "reason": reason, "status": status})
     return _decision(refused, shaped=shaped)
 
 
@@ -219,14 +232,14 @@ def _setting(declared: Operation, ask: Ask) -> Setting | None:
     return Setting(name=ask.body[fields.name], value=ask.body[fields.value])
 
 
-def _under_way(deed: Deed, pending: Pending) -> Deed:
+def _under_way(stored: StoredRequest, pending: Pending) -> StoredRequest:
     silent = pending.silent_after
-    silent_at = None if silent is None else deed.at + timedelta(seconds=silent)
+    silent_at = None if silent is None else stored.at + timedelta(seconds=silent)
     update = {"state": "pending", "heartbeat": pending.beats, "silent_at": silent_at}
-    return deed.model_copy(update=update)
+    return stored.model_copy(update=update)
 
 
-def _never_seen(undo: Deed, operation: str, key: str) -> Deed:
+def _never_seen(undo: StoredRequest, operation: str, key: str) -> StoredRequest:
     """What an undo closes that comes before its do; the do's reference can only be guessed."""
     names = {"operation": operation, "key": key, "reference": key}
     return undo.model_copy(update={**names, "n": undo.n + 1, "undoes": None, "detail": {}})

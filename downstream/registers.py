@@ -1,6 +1,6 @@
-"""What every register holds: values set by deeds, and given back to the deed before."""
+"""What every register holds: values set by requests, and given back to the request before."""
 
-from downstream.facts import Deed, Holding
+from downstream.records import Holding, StoredRequest
 
 
 class Registers:
@@ -8,40 +8,42 @@ class Registers:
 
     def __init__(self) -> None:
         self._holdings: dict[int, Holding] = {}
-        # The deed that each register has its value from, by operation and name.
+        # The request that each register has its value from, by operation and name.
         self._holders: dict[tuple[str, str], int | None] = {}
 
-    def learn(self, fact: Holding) -> None:
-        """Takes a fact of the journal."""
-        self._holdings[fact.deed] = fact
-        self._holders[fact.operation, fact.name] = fact.before if fact.over else fact.deed
+    def apply(self, record: Holding) -> None:
+        """Applies a record of the journal."""
+        self._holdings[record.request] = record
+        self._holders[record.operation, record.name] = (
+            record.before if record.over else record.request
+        )
 
     def values(self, operation: str) -> dict[str, str]:
         """The registers of an operation that hold a value."""
         return {
-            name: self._holdings[deed].value
-            for (owner, name), deed in self._holders.items()
-            if owner == operation and deed is not None
+            name: self._holdings[request].value
+            for (owner, name), request in self._holders.items()
+            if owner == operation and request is not None
         }
 
-    def taken_by(self, deed: Deed) -> Holding | None:
-        """What becomes true of registers when the deed is applied; not committed yet."""
-        if deed.sets is None:
+    def taken_by(self, stored: StoredRequest) -> Holding | None:
+        """What becomes true of registers when the request is applied; not committed yet."""
+        if stored.sets is None:
             return None
-        name = deed.sets.name
+        name = stored.sets.name
         return Holding(
-            deed=deed.n,
-            operation=deed.operation,
+            request=stored.n,
+            operation=stored.operation,
             name=name,
-            value=deed.sets.value,
-            before=self._holders.get((deed.operation, name)),
+            value=stored.sets.value,
+            before=self._holders.get((stored.operation, name)),
         )
 
-    def given_back_by(self, deed: Deed) -> Holding | None:
-        """The end of what the deed has set; `None` when another deed has set it since."""
-        holding = self._holdings[deed.n]
-        if self._holders[holding.operation, holding.name] != deed.n:
-            # The same value is not enough: whoever set it again relies on it.
+    def given_back_by(self, stored: StoredRequest) -> Holding | None:
+        """The end of what the request has set; `None` when another request has set it since."""
+        holding = self._holdings[stored.n]
+        if self._holders[holding.operation, holding.name] != stored.n:
+            # The same value is not enough: the request that set it again relies on it.
             return None
         return holding.model_copy(update={"over": True})
 

@@ -1,4 +1,4 @@
-"""Responses that a script wants: errors, silence, and promises that are not kept."""
+"""Responses that a script wants: errors, silence, and bodies that are never sent."""
 
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
@@ -17,12 +17,12 @@ class LostResponse(Response):
 
 
 def scripted(status: int, then: Then) -> Response:
-    """An error that is nobody's fault."""
+    """An error that only the script wants: nothing has failed."""
     headers = {} if then.retry_after is None else {"Retry-After": str(then.retry_after)}
     return Problem(status, "scripted", "the script wants it so", headers).response()
 
 
-async def departure(request: Request) -> None:
+async def client_disconnected(request: Request) -> None:
     """Waits until the client has closed the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -173,7 +173,7 @@ class NewRule(Declared):
 
 
 @dataclass
-class Rule:
+class ScriptedRule:
     """A posted rule and how often it fired: met a request and changed what came of it.
 
     `number` counts the rules ever posted. `then` is what it does now, `None` nothing any more.
@@ -192,7 +192,7 @@ class Rule:
         """What it is called."""
         return f"rule-{self.number}"
 
-    def let_go(self) -> None:
+    def stop_holding(self) -> None:
         """Ends its holding; what else it does stays."""
         if self.then and self.then.hold:
             gone = {"hold", "on_disconnect"} if self.then.delay else {"hold", *MODIFIERS}
@@ -213,17 +213,17 @@ class Script:
     """
 
     def __init__(self) -> None:
-        self._rules: dict[str, Rule] = {}
-        self._by_instance: dict[str | None, dict[str, Rule]] = {}
+        self._rules: dict[str, ScriptedRule] = {}
+        self._by_instance: dict[str | None, dict[str, ScriptedRule]] = {}
         self._count = 0
 
-    def __iter__(self) -> Iterator[Rule]:
+    def __iter__(self) -> Iterator[ScriptedRule]:
         return iter(self._rules.values())
 
-    def add(self, spec: NewRule) -> Rule:
+    def add(self, spec: NewRule) -> ScriptedRule:
         """Puts a rule behind the others."""
         self._count += 1
-        rule = Rule(self._count, spec)
+        rule = ScriptedRule(self._count, spec)
         self._rules[rule.id] = rule
         self._by_instance.setdefault(spec.match.instance, {})[rule.id] = rule
         return rule
@@ -241,13 +241,13 @@ class Script:
         del self._by_instance[rule.spec.match.instance][id_]
         return True
 
-    def let_go(self, match: Match) -> None:
-        """Ends the holding of every rule that is for what the match names."""
+    def stop_holding(self, match: Match) -> None:
+        """Ends the holding of every rule that the match includes."""
         for rule in self:
             if match.includes(rule.spec.match):
-                rule.let_go()
+                rule.stop_holding()
 
-    def take(self, ask: Ask | Inquiry, ordinal: int | None = None) -> Rule | None:
+    def take(self, ask: Ask | Inquiry, ordinal: int | None = None) -> ScriptedRule | None:
         """The first rule that fits the `ordinal`th attempt of a key, or an inquiry.
 
         It counts as fired.

@@ -12,24 +12,24 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from downstream.counters import Counters
-from downstream.facts import (
+from downstream.journal import Journal, JournalError
+from downstream.records import (
     TRANSACTION,
-    AnyFact,
+    AnyRecord,
     Attempt,
     Callback,
-    Deed,
     Effect,
     Holding,
     Limit,
     Plan,
+    StoredRequest,
     Taking,
 )
-from downstream.journal import Journal, JournalError
 from downstream.registers import Registers
 
 
 class Store:
-    """The newest version of every fact.
+    """The newest version of every record.
 
     Raises:
         JournalError: the journal is in use, or holds a line that is not of this program.
@@ -38,7 +38,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.attempts: dict[int, Attempt] = {}
         self.effects: dict[int, Effect] = {}
-        self.deeds: dict[int, Deed] = {}
+        self.requests: dict[int, StoredRequest] = {}
         self.callbacks: dict[int, Callback] = {}
         self.plans: dict[tuple[int, str], Plan] = {}
         self.registers = Registers()
@@ -55,22 +55,25 @@ class Store:
         self._journal = Journal(path)
         for number, line in enumerate(self._journal.replay(), start=1):
             try:
-                facts = TRANSACTION.validate_json(line)
+                records = TRANSACTION.validate_json(line)
             except ValidationError as error:
-                raise JournalError(f"{path}, line {number}: {error}") from error
-            self._learn(facts)
+                raise JournalError(
+                    f"{path}, line {number} was not written by this version of the witness, or is "
+                    f"damaged: choose another data directory, or remove this one; {error}"
+                ) from error
+            self._apply(records)
 
-    def commit(self, *facts: AnyFact) -> Awaitable[None]:
-        """Makes the facts true at once and together, in the order of the calls.
+    def commit(self, *records: AnyRecord) -> Awaitable[None]:
+        """Makes the records true at once and together, in the order of the calls.
 
         Returns:
-            An awaitable that is done once they are on disk; nobody may be told of them before.
+            An awaitable that is done once they are on disk; no answer may show them before.
 
         Raises:
             JournalError: the disk failed, now or earlier.
         """
-        line = TRANSACTION.dump_json(list(facts))
-        self._learn(list(facts))
+        line = TRANSACTION.dump_json(list(records))
+        self._apply(list(records))
         return self._journal.append(line)
 
     async def settled(self) -> None:
@@ -85,23 +88,23 @@ class Store:
         """Writes what is left and releases the journal."""
         await self._journal.close()
 
-    def by_key(self, operation: str, key: str) -> Deed | None:
-        """The newest deed of a key."""
+    def by_key(self, operation: str, key: str) -> StoredRequest | None:
+        """The newest request of a key."""
         n = self._by_key.get((operation, key))
-        return None if n is None else self.deeds[n]
+        return None if n is None else self.requests[n]
 
-    def by_reference(self, operation: str, reference: str) -> Deed | None:
-        """The newest deed of a client's reference; never forgotten."""
+    def by_reference(self, operation: str, reference: str) -> StoredRequest | None:
+        """The newest request of a client's reference; never forgotten."""
         n = self._by_reference.get((operation, reference))
-        return None if n is None else self.deeds[n]
+        return None if n is None else self.requests[n]
 
     def by_operation(
         self, operation: str, after: int = 0, since: datetime | None = None
-    ) -> Iterator[Deed]:
-        """The deeds of an operation, oldest first, behind number `after` and not before `since`."""
+    ) -> Iterator[StoredRequest]:
+        """An operation's requests, oldest first, behind number `after` and not before `since`."""
         numbers, times = self._by_operation.get(operation, ([], []))
         begin = max(bisect(numbers, after), bisect_left(times, since) if since else 0)
-        return (self.deeds[numbers[place]] for place in range(begin, len(numbers)))
+        return (self.requests[numbers[place]] for place in range(begin, len(numbers)))
 
     def ledger(self, instance: str | None) -> tuple[Iterator[Attempt], Iterator[Effect]]:
         """Attempts and effects, in order, of one instance or of all."""
@@ -118,52 +121,54 @@ class Store:
         """How many attempts of each operation and key are known."""
         return Counter((each.operation, each.key) for each in self.attempts.values() if each.key)
 
-    def new_effect(self, deed: Deed, at: datetime, undoes: str | None = None) -> Effect:
-        """The effect of a deed, not committed yet; a transaction has room for one."""
+    def new_effect(self, stored: StoredRequest, at: datetime, undoes: str | None = None) -> Effect:
+        """The effect of a request, not committed yet; a transaction has room for one."""
         return Effect(
             n=len(self.effects) + 1,
-            operation=deed.operation,
-            key=deed.key,
-            instance=deed.instance,
+            operation=stored.operation,
+            key=stored.key,
+            instance=stored.instance,
             at=at,
-            provider_id=deed.provider_id,
+            provider_id=stored.provider_id,
             undoes=undoes,
-            detail=deed.detail,
+            detail=stored.detail,
         )
 
-    def carried_out(self, deed: Deed, at: datetime) -> Iterator[Effect | Holding | Taking]:
+    def carried_out(
+        self, stored: StoredRequest, at: datetime
+    ) -> Iterator[Effect | Holding | Taking]:
         """What becomes true when a do takes effect, now or later; not committed yet."""
-        yield self.new_effect(deed, at)
-        if holding := self.registers.taken_by(deed):
+        yield self.new_effect(stored, at)
+        if holding := self.registers.taken_by(stored):
             yield holding
-        yield from self.counters.settled(deed.n)
+        yield from self.counters.settled(stored.n)
 
-    def _learn(self, facts: list[AnyFact]) -> None:
-        for fact in facts:
-            match fact:
+    def _apply(self, records: list[AnyRecord]) -> None:
+        for record in records:
+            match record:
                 case Attempt():
-                    if fact.n not in self.attempts and fact.instance is not None:
-                        self._by_instance[fact.instance][0].append(fact.n)
-                    self.attempts[fact.n] = fact
+                    if record.n not in self.attempts and record.instance is not None:
+                        self._by_instance[record.instance][0].append(record.n)
+                    self.attempts[record.n] = record
                 case Effect():
-                    self._by_instance[fact.instance][1].append(fact.n)
-                    self.effects[fact.n] = fact
-                case Deed():
-                    # An older deed of a forgotten key may still change, but not come back.
-                    if fact.n not in self.deeds:
-                        self._by_key[fact.operation, fact.key] = fact.n
-                        self._by_reference[fact.operation, fact.reference] = fact.n
-                        numbers, times = self._by_operation[fact.operation]
-                        numbers.append(fact.n)
-                        times.append(max(fact.at, times[-1]) if times else fact.at)
-                    self.deeds[fact.n] = fact
+                    self._by_instance[record.instance][1].append(record.n)
+                    self.effects[record.n] = record
+                case StoredRequest():
+                    # An older request of a forgotten key may still change, but not come back.
+                    if record.n not in self.requests:
+                        self._by_key[record.operation, record.key] = record.n
+                        self._by_reference[record.operation, record.reference] = record.n
+                        numbers, times = self._by_operation[record.operation]
+                        numbers.append(record.n)
+                        times.append(max(record.at, times[-1]) if times else record.at)
+                    self.requests[record.n] = record
                 case Holding():
-                    self.registers.learn(fact)
+                    self.registers.apply(record)
                 case Taking() | Limit():
-                    self.counters.learn(fact)
+                    self.counters.apply(record)
                 case Plan(over=False):
-                    self.plans[fact.deed, fact.type] = fact
+                    self.plans[record.request, record.type] = record
                 case Plan():
-                    del self.plans[fact.deed, fact.type]
+                    del self.plans[record.request, record.type]
                 case Callback():
-                    self.callbacks[fact.n] = fact
+                    self.callbacks[record.n] = record

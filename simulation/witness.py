@@ -1,6 +1,6 @@
 """The real witness, a new one for each simulation.
 
-Building its routes takes longer than most simulations. They are built once, on parts that every
+Building its routes takes longer than most simulations. They are built once, on services that every
 simulation begins anew.
 """
 
@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from downstream.app import Parts, assemble
+from downstream.app import Services, assemble
 from downstream.config import Providers, load
-from downstream.delivery import Courier, Signers
+from downstream.delivery import Signers, WebhookSender
 from downstream.gate import Gate
 from downstream.script import Script
 from downstream.store import Store
@@ -30,25 +30,25 @@ def _providers() -> Providers:
 
 
 @cache
-def _parts() -> Parts:
+def _services() -> Services:
     """Not yet what they are: every simulation begins them anew."""
-    made: list[Any] = [kind.__new__(kind) for kind in (Store, Courier, Script, Gate)]
-    return Parts(*made)
+    made: list[Any] = [kind.__new__(kind) for kind in (Store, WebhookSender, Script, Gate)]
+    return Services(*made)
 
 
 @cache
 def _app() -> FastAPI:
-    return assemble(_providers(), _parts())
+    return assemble(_providers(), _services())
 
 
 def witness(folder: Path, transport: httpx.AsyncBaseTransport) -> FastAPI:
     """The application on an empty journal in a folder; the one before it is no more."""
-    parts = _parts()
-    for part in (parts.store, parts.courier, parts.script, parts.gate):
-        vars(part).clear()
+    services = _services()
+    for service in (services.store, services.sender, services.script, services.gate):
+        vars(service).clear()
     signers = Signers(WEBHOOK_SECRET, secrets())
-    Store.__init__(parts.store, folder / "journal.jsonl")
-    Courier.__init__(parts.courier, parts.store, signers, "http://app", transport)
-    Script.__init__(parts.script)
-    Gate.__init__(parts.gate)
+    Store.__init__(services.store, folder / "journal.jsonl")
+    WebhookSender.__init__(services.sender, services.store, signers, "http://app", transport)
+    Script.__init__(services.script)
+    Gate.__init__(services.gate)
     return _app()

@@ -293,17 +293,17 @@ async def test_a_page_of_a_hundred_thousand_is_found_and_not_searched(tmp_path: 
     async with in_process(tmp_path / "w") as witness:
         await witness.charge()
     store = Store(tmp_path / "w" / "journal.jsonl")
-    first = store.deeds[1]
+    first = store.requests[1]
 
     def grow(to: int) -> None:
-        for n in range(len(store.deeds) + 1, to + 1):
+        for n in range(len(store.requests) + 1, to + 1):
             named = {"n": n, "key": f"k-{n}", "reference": f"k-{n}"}
             at = first.at + timedelta(seconds=n)
-            store._learn([first.model_copy(update={**named, "at": at})])
+            store._apply([first.model_copy(update={**named, "at": at})])
 
     def pages() -> float:
         """Seconds for the first of each of the last fifty pages, the best of some."""
-        took, last = [], len(store.deeds)
+        took, last = [], len(store.requests)
         for _ in range(20):
             began = time.perf_counter()
             for n in range(last - 50, last):

@@ -22,7 +22,7 @@ def brief(page: dict[str, Any]) -> list[tuple[str, str, str | None]]:
     return [(each["key"], each["result"], each["undone_by"]) for each in page["items"]]
 
 
-async def test_a_listing_has_every_deed_oldest_first(witness: Witness) -> None:
+async def test_a_listing_has_every_request_oldest_first(witness: Witness) -> None:
     await witness.charge()
     await witness.charge("order-2/charge", payment_method="pm-declined")
     await witness.charge("order-3/charge", payment_method="pm-never")

@@ -47,9 +47,9 @@ async def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
     assert file.read_bytes().startswith(whole)
 
 
-async def test_a_damaged_line_is_not_passed_over(tmp_path: Path) -> None:
+async def test_a_line_that_cannot_be_read_stops_it_and_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").write_text("[]\n{\n[]\n")
-    with pytest.raises(JournalError, match="line 2"):
+    with pytest.raises(JournalError, match=r"line 2 .* choose another data directory"):
         async with in_process(tmp_path):
             pass
 
@@ -61,7 +61,7 @@ async def test_only_one_process_at_a_time(tmp_path: Path) -> None:
                 pass
 
 
-async def test_nobody_is_told_of_what_could_not_be_written(
+async def test_no_answer_shows_what_could_not_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: int) -> None:

@@ -1,7 +1,7 @@
 """What the journal is made of.
 
-A fact is the newest version of one thing: writing it again replaces it. One line of the journal
-is one transaction, a list of facts that become true together.
+A record is the newest version of one thing: writing it again replaces it. One line of the journal
+is one transaction, a list of records that become true together.
 """
 
 from datetime import datetime
@@ -18,13 +18,13 @@ Instant = Annotated[
 ]
 
 
-class Fact(BaseModel):
-    """Base of all facts."""
+class Record(BaseModel):
+    """Base of all records."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Attempt(Fact):
+class Attempt(Record):
     """One request that reached an operation, whatever came of it.
 
     `result` is what the provider did: an answer's word, or `replayed`, `conflict`, `invalid`,
@@ -34,7 +34,7 @@ class Attempt(Fact):
     the scripted rule that the attempt met.
     """
 
-    fact: Literal["attempt"] = "attempt"
+    record: Literal["attempt"] = "attempt"
     n: int
     operation: str
     key: str | None
@@ -47,10 +47,10 @@ class Attempt(Fact):
     rule: str | None = None
 
 
-class Effect(Fact):
+class Effect(Record):
     """One business effect, committed: a thing done, or really undone."""
 
-    fact: Literal["effect"] = "effect"
+    record: Literal["effect"] = "effect"
     n: int
     operation: str
     key: str
@@ -62,7 +62,7 @@ class Effect(Fact):
 
 
 class Setting(BaseModel):
-    """What a deed does to a register once it is applied."""
+    """What a request does to a register once it is applied."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -79,18 +79,18 @@ class Part(BaseModel):
     amount: int | None = None
 
 
-class Deed(Fact):
+class StoredRequest(Record):
     """What the provider remembers of a request, under its key.
 
     A do has an effect standing exactly while its state is `applied`; what was undone in part goes
     on standing. `closed_by` is the key of the undo that closed it, `too_late_after` the event since
     which it can't be undone. After `forgotten_at` the same request is a new one, of the next
     `generation`. An undo says what it `undoes`; where something stood, `target` is the number of
-    that deed, and `part` how much of it is meant. What has a `heartbeat` shows it while pending,
+    that request, and `part` how much of it is meant. What has a `heartbeat` shows it while pending,
     and none after `silent_at`.
     """
 
-    fact: Literal["deed"] = "deed"
+    record: Literal["request"] = "request"
     n: int
     generation: int
     operation: str
@@ -120,14 +120,14 @@ class Deed(Fact):
         return f"{self.operation.split('.')[0]}-{self.n:06}"
 
 
-class Holding(Fact):
-    """A value that a register has since the deed `deed`, until the next or until it is `over`.
+class Holding(Record):
+    """The value that a register has from `request` on, until the next or until it is `over`.
 
-    `before` is the deed whose value it replaced, and which holds again when it is over.
+    `before` is the request whose value it replaced, and which holds again when it is over.
     """
 
-    fact: Literal["holding"] = "holding"
-    deed: int
+    record: Literal["holding"] = "holding"
+    request: int
     operation: str
     name: str
     value: str
@@ -135,14 +135,14 @@ class Holding(Fact):
     over: bool = False
 
 
-class Taking(Fact):
-    """So much of `name` that the deed `deed` has taken from a counter; `returned` is part of it.
+class Taking(Record):
+    """How much of `name` a request has taken from a counter; `returned` is part of it.
 
-    It is only `held` while the deed is pending, and `free` where it came to nothing.
+    It is only `held` while the request is pending, and `free` where it came to nothing.
     """
 
-    fact: Literal["taking"] = "taking"
-    deed: int
+    record: Literal["taking"] = "taking"
+    request: int
     counter: str
     name: str
     amount: int
@@ -150,20 +150,20 @@ class Taking(Fact):
     returned: int = 0
 
 
-class Limit(Fact):
+class Limit(Record):
     """How much there is of `name` in all, whatever is declared; without a limit, any amount."""
 
-    fact: Literal["limit"] = "limit"
+    record: Literal["limit"] = "limit"
     counter: str
     name: str
     limit: int | None
 
 
-class Plan(Fact):
-    """Something that will happen to a deed when it is `due`, unless an undo comes first."""
+class Plan(Record):
+    """Something that will happen to a request when it is `due`, unless an undo comes first."""
 
-    fact: Literal["plan"] = "plan"
-    deed: int
+    record: Literal["plan"] = "plan"
+    request: int
     type: str
     source: str | None
     due: Instant
@@ -175,10 +175,10 @@ class Plan(Fact):
     over: bool = False
 
 
-class Callback(Fact):
+class Callback(Record):
     """A webhook to deliver from `due` on; its body never changes, however often it is sent."""
 
-    fact: Literal["callback"] = "callback"
+    record: Literal["callback"] = "callback"
     n: int
     event_id: str
     source: str
@@ -188,8 +188,8 @@ class Callback(Fact):
     outcome: Literal["delivered", "given_up"] | None = None
 
 
-AnyFact = Annotated[
-    Attempt | Effect | Deed | Holding | Taking | Limit | Plan | Callback,
-    Field(discriminator="fact"),
+AnyRecord = Annotated[
+    Attempt | Effect | StoredRequest | Holding | Taking | Limit | Plan | Callback,
+    Field(discriminator="record"),
 ]
-TRANSACTION: TypeAdapter[list[AnyFact]] = TypeAdapter(list[AnyFact])
+TRANSACTION: TypeAdapter[list[AnyRecord]] = TypeAdapter(list[AnyRecord])
