@@ -9,7 +9,7 @@ from pathlib import Path
 
 from launcher.settings import ROOT
 
-TRANSFER = ROOT / "tests" / "conformance" / "transfer"
+TRANSFER = ROOT / "examples" / "transfer"
 LIMIT = 120  # seconds for a command
 
 # Takes its way in the dry runs and another one, declared as well, when it matters. The second path

@@ -154,7 +154,7 @@ def test_a_cluster_on_sqlite_without_a_gate(tmp_path: Path) -> None:
 
 
 def test_a_target_with_an_image_of_its_own(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "tests" / "conformance" / "transfer", tmp_path / "transfer")
+    shutil.copytree(ROOT / "examples" / "transfer", tmp_path / "transfer")
     start = f"FROM {ensure(ensure_running()).python}\nCOPY . /srv\nWORKDIR /srv\n"
     (tmp_path / "transfer" / "Dockerfile").write_text(start)
     target = load(tmp_path / "transfer" / "target.toml")

@@ -1,6 +1,6 @@
 """A second application, which shares no code with ours: judged, and its planted bugs are found.
 
-All that the suite knows of it is `transfer/target.toml` and the witness that this declares.
+All that the suite knows of it is its `target.toml`, and the witness that this declares.
 """
 
 from __future__ import annotations
@@ -21,9 +21,20 @@ from conformance.points import Course
 from conformance.scenario import Fault
 from conformance.session import BATCH, Session, Setup, opened
 from downstream import config
+from tests.conformance.kit import TRANSFER
 
-TARGET = Path(__file__).with_name("transfer") / "target.toml"
-OURS = ("activities", "app", "conformance", "downstream", "launcher", "tests", "workflows")
+TARGET = TRANSFER / "target.toml"
+OURS = (
+    "activities",
+    "app",
+    "conformance",
+    "downstream",
+    "launcher",
+    "simulation",
+    "store",
+    "tests",
+    "workflows",
+)
 PATHS = ("transfer/done", "transfer/closed", "transfer/confirmed")
 # For each bug where it shows, and the promise that it breaks there.
 BUGS = {
