@@ -1,4 +1,7 @@
-"""Finds the Dapr binaries, or builds them from the modules that ``runtime/`` pins."""
+"""Finds the Dapr binaries, or builds them from the modules that ``runtime/`` pins.
+
+A checkout keeps what it builds in ``.runtime/``, an installed package in the user's cache.
+"""
 
 import fcntl
 import hashlib
@@ -18,13 +21,14 @@ from pathlib import Path
 
 from launcher.errors import LauncherError
 from launcher.files import last_lines
-from launcher.settings import ROOT
+from launcher.settings import INSTALLED, RESOURCES, ROOT
 
 log = logging.getLogger(__name__)
 
 CORE = ("daprd", "placement", "scheduler")
 """What a stack runs on; the other tools are for people and for the conformance suite."""
-BUILT = ROOT / ".runtime"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+BUILT = CACHE / "steadfast" / "runtime" if INSTALLED else ROOT / ".runtime"
 BUILD_DEADLINE = 3600.0
 """Seconds for one binary: the first build on a slow machine also downloads all of Dapr."""
 
@@ -37,7 +41,7 @@ class Tool:
     module: str
     package: str
     version_symbol: str
-    folder: Path = ROOT / "runtime"
+    folder: Path = RESOURCES / "runtime"
     tags: str = ""
 
     @property
@@ -84,13 +88,13 @@ TOOLS = {
             "github.com/dapr/cli",
             "github.com/dapr/cli",
             "main.version",
-            folder=ROOT / "runtime" / "cli",
+            folder=RESOURCES / "runtime" / "cli",
         ),
     )
 }
 
 
-def find_or_build(needed: Sequence[str] = CORE, dapr_bin: Path | None = None) -> Mapping[str, Path]:
+def find_or_build(needed: Sequence[str] = CORE, named: Path | None = None) -> Mapping[str, Path]:
     """The paths of these tools; says in the log where they come from.
 
     The first of: the folder that the person names, what was built here before, an installed
@@ -98,16 +102,17 @@ def find_or_build(needed: Sequence[str] = CORE, dapr_bin: Path | None = None) ->
 
     Args:
         needed: names from ``TOOLS``.
-        dapr_bin: the folder that the person names; whatever version is in it is theirs to judge.
+        named: the folder that the person names; whatever version is in it is theirs to judge. It
+            has all of Dapr that is needed, and may have the other tools.
 
     Raises:
         LauncherError: when there is nothing to run and nothing to build with, or a build fails.
     """
     found = {name: BUILT / name for name in needed if _built(name)}
     core = [name for name in needed if name in CORE]
-    if dapr_bin is not None:
-        found |= _all_in(dapr_bin, core)
-        log.info("using the Dapr binaries in %s (STEADFAST_DAPR_BIN)", dapr_bin)
+    if named is not None:
+        found |= _all_in(named, [*core, *(name for name in needed if _runs(named / name))])
+        log.info("using the Dapr binaries in %s", named)
     elif all(name in found for name in core):
         log.info("using Dapr %s, built before in %s", TOOLS["daprd"].version, BUILT)
     elif (installed := _installed()) is not None:
@@ -132,17 +137,21 @@ def _stamps() -> dict[str, str]:
 
 
 def _all_in(folder: Path, names: Sequence[str]) -> dict[str, Path]:
-    lacking = [name for name in names if not os.access(folder / name, os.X_OK)]
+    lacking = [name for name in names if not _runs(folder / name)]
     if lacking:
-        raise LauncherError(f"STEADFAST_DAPR_BIN={folder} has no {', '.join(lacking)}")
+        raise LauncherError(f"the folder named for Dapr, {folder}, has no {', '.join(lacking)}")
     return {name: (folder / name).resolve() for name in names}
+
+
+def _runs(program: Path) -> bool:
+    return os.access(program, os.X_OK)
 
 
 def _installed() -> Path | None:
     """A folder with all three in the pinned version; only daprd can say which it is."""
     on_path = shutil.which("daprd")
     for folder in (Path.home() / ".dapr" / "bin", Path(on_path).parent if on_path else None):
-        if folder is None or not all(os.access(folder / name, os.X_OK) for name in CORE):
+        if folder is None or not all(_runs(folder / name) for name in CORE):
             continue
         command = [str(folder / "daprd"), "--version"]
         try:
@@ -162,7 +171,9 @@ def _build(names: Sequence[str]) -> None:
             f"{', '.join(names)} must be built, and there is no Go to build with. Either install "
             f"Go (1.21 or newer; it fetches the exact version itself) and run this again, or, "
             f"for daprd, placement and scheduler, install the Dapr CLI and run\n"
-            f"    dapr init --slim --runtime-version {version}"
+            f"    dapr init --slim --runtime-version {version}\n"
+            f"or name a folder that has them: STEADFAST_DAPR_BIN for the application's stack, "
+            f"CONFORMANCE_RUNTIME for the suite"
         )
     began = time.monotonic()
     with _only_builder():
@@ -174,7 +185,7 @@ def _build(names: Sequence[str]) -> None:
 
 @contextmanager
 def _only_builder() -> Iterator[None]:
-    BUILT.mkdir(exist_ok=True)
+    BUILT.mkdir(parents=True, exist_ok=True)
     with (BUILT / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,7 +13,12 @@ from launcher.files import write_private
 from launcher.net import LOOPBACK, free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
-"""The checkout: relative paths in settings start here, whatever the working directory is."""
+"""The folder that our packages are in: the checkout, or where pip has installed them."""
+_SHIPPED = Path(__file__).resolve().with_name("shipped")
+INSTALLED = _SHIPPED.is_dir()
+"""Whether this came out of a wheel, which carries in this package what a checkout has beside it."""
+RESOURCES = _SHIPPED if INSTALLED else ROOT
+"""The folder of components/ and runtime/."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -52,19 +57,19 @@ class Settings(BaseSettings):
 
     app_id: str = "steadfast"
     run_dir: Path = Path(".run")
-    """Data, logs, secrets and state.json of one stack."""
+    """Data, logs, secrets and state.json of one stack; relative to the checkout if there is one."""
     store: Literal["sqlite", "postgres"] = "sqlite"
     postgres_url: str | None = Field(default=None, repr=False)
     """``postgresql://user:password@host:port/database``, for ``store="postgres"``."""
     dapr_bin: Path | None = None
     """A folder with daprd, placement and scheduler, to be used instead of any other."""
-    components: Path = ROOT / "components"
+    components: Path = RESOURCES / "components"
     """What sidecars are configured with: ``config.yaml``, and a folder for each store."""
 
     @field_validator("run_dir")
     @classmethod
     def _absolute(cls, path: Path) -> Path:
-        return (ROOT / path).resolve()
+        return path.resolve() if INSTALLED else (ROOT / path).resolve()
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from conformance.clusters import Options
 from conformance.clusters.fleet import Part
 from conformance.clusters.images import Images
-from launcher.settings import ROOT
+from launcher.settings import RESOURCES, ROOT
 
 NAMES = ("app", "daprd", "scheduler", "placement", "store", "witness", "gates", "links")
 GRPC, HTTP, WITNESS, STORE = 50001, 3500, 8100, 5432
@@ -83,7 +83,7 @@ class Plan:
             "DAPR_HOST_IP": self.sidecar_address,
             "STATE_CONNECTION_STRING": state,
         }
-        mounts = {str(ROOT / "components"): "/components", self.volumes["data"]: "/data"}
+        mounts = {str(RESOURCES / "components"): "/components", self.volumes["data"]: "/data"}
         command = ("/daprd", *(f"--{name}={value}" for name, value in flags.items()))
         ports = {HTTP: self.published["daprd"]}
         return Part("daprd", self.images.dapr, command, env, mounts, ports)

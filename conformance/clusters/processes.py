@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -34,6 +35,8 @@ from launcher.services import Service
 from launcher.supervisor import HOPELESS, Supervisor
 
 GONE = 10.0  # seconds for a process to end or to stop
+RUNTIME = "CONFORMANCE_RUNTIME"
+"""The variable that names a folder with the binaries of Dapr, and maybe that of Toxiproxy."""
 
 
 class Processes:
@@ -58,7 +61,8 @@ class Processes:
     def start(self, timeout: float = 120) -> None:
         """Starts everything; returns when the worker is connected."""
         try:
-            self._binaries = find_or_build((*CORE, "toxiproxy"))
+            named = os.environ.get(RUNTIME)
+            self._binaries = find_or_build((*CORE, "toxiproxy"), Path(named) if named else None)
             self._run_dir.acquire()
         except LauncherError as error:
             raise ClusterError(str(error)) from error

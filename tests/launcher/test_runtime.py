@@ -117,10 +117,20 @@ def test_a_folder_that_is_named_comes_first(go: Callable[[], Path], machine: Pat
     assert find_or_build(CORE, mine) == {name: mine / name for name in CORE}
 
 
+def test_a_folder_that_is_named_may_have_the_other_tools(
+    go: Callable[[], Path], machine: Path
+) -> None:
+    go()
+    mine = dapr(machine / "mine", "9.9.9")
+    assert find_or_build([*CORE, "toxiproxy"], mine)["toxiproxy"] == machine / "built" / "toxiproxy"
+    program(mine / "toxiproxy", "echo 2")
+    assert find_or_build([*CORE, "toxiproxy"], mine)["toxiproxy"] == mine / "toxiproxy"
+
+
 def test_a_folder_that_is_named_must_have_them_all(machine: Path) -> None:
     mine = dapr(machine / "mine", VERSION)
     (mine / "scheduler").unlink()
-    with pytest.raises(LauncherError, match=r"STEADFAST_DAPR_BIN=.*/mine has no scheduler"):
+    with pytest.raises(LauncherError, match=r"named for Dapr, .*/mine, has no scheduler"):
         find_or_build(CORE, mine)
 
 
