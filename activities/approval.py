@@ -6,7 +6,7 @@ from typing import Any
 
 from activities.effect import Body, Env, effect, perform
 from activities.notifier import Letter
-from app.store import records
+from store import records
 from workflows.messages import Answer, Call
 
 

@@ -31,7 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.gate import Gate
 from activities.providers import Providers
-from app.store import Store, attempts, interventions, records
+from store import Store, attempts, interventions, records
 from workflows.messages import Answer, Call, RetryRule
 
 LOST = "engine/lost-records"  # the key of what is asked where something runs without a record

@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 
+from activities import signed_controls
 from activities.effect import Env, perform
 from activities.notifier import Letter
-from app import controls
-from app.store import interventions, monitors
+from store import interventions, monitors
 from workflows.health_monitor import Checks, Finding, Health, Look, Round, Untold
 from workflows.messages import Answer, Call, IncidentKind
 
@@ -22,7 +22,7 @@ async def plan(env: Env, message: dict[str, Any]) -> Round:
     look = Look.model_validate(message)
     async with env.store.transaction() as tx:
         if await monitors.goes_on(tx, look.instance):
-            await controls.admit(tx, env.decision_key, look)
+            await signed_controls.admit(tx, env.decision_key, look)
         return await monitors.plan(tx, look)
 
 

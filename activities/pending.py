@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from activities.effect import Env, Fault, look_up, note_pending
-from app.store import attempts, interventions, records
+from store import attempts, interventions, records
 from workflows.messages import Answer, Call, Inquiry
 
 REJECTED = Answer(result="rejected", reason="the provider does not know it")

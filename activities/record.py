@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from activities import decisions
 from activities.effect import Env, tell_of_lost
-from app import decisions
-from app.store import inbox, interventions, records, runs
+from store import inbox, interventions, records, runs
 from workflows.approval import EVENT
 from workflows.health_monitor import RING
 from workflows.messages import (

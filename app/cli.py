@@ -13,17 +13,17 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from activities.decisions import SignedDecision
+from activities.signatures import Signed
+from activities.signed_controls import SignedControl
 from app import replay
 from app.audit import Audit
-from app.auth import AUDIENCE, expires_in, mint
-from app.controls import SignedControl
-from app.decisions import SignedDecision
 from app.engine import Engine
 from app.reconcile import Reconciler
 from app.settings import Settings, from_environment
-from app.signatures import Signed
-from app.store.controls import NAME
+from app.tokens import AUDIENCE, expires_in, mint
 from app.worker import make_env
+from store.monitor_controls import NAME
 from workflows.approval import EVENT
 
 

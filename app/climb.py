@@ -22,7 +22,7 @@ from activities.effect import Env
 from app.engine import ENDED, Engine, EngineConfused, EngineUnavailable
 from app.load import LONGEST, Brake
 from app.settings import Settings
-from app.store import control, interventions, ladder, records
+from store import desired_state, interventions, ladder, records
 from workflows.messages import Ending, Incident, IncidentKind
 
 log = logging.getLogger(__name__)
@@ -231,7 +231,7 @@ class Climb:
                 await ladder.expect(tx, row, None)
             elif await ladder.still(tx, row):
                 by = "somebody who told the engine"
-                await control.end_terminated(tx, row["id"], by)
+                await desired_state.end_terminated(tx, row["id"], by)
                 report.terminated.append(row["id"])
 
     async def _run_failed_again(self, signature: str, members: list[Any], report: Any) -> None:

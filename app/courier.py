@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from activities.effect import Env, Fault, perform
 from activities.payment import Refund
 from app import notices
-from app.store import attempts, inbox, interventions, records
-from app.store.pauses import CLAIM
+from store import attempts, inbox, interventions, records
+from store.pauses import CLAIM
 from workflows.messages import Answer, Call, Incident
 
 log = logging.getLogger(__name__)

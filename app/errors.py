@@ -13,8 +13,8 @@ from sqlalchemy import exc
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from app.store import unavailable
-from app.store.records import Conflict
+from store import unavailable
+from store.records import Conflict
 
 log = logging.getLogger(__name__)
 

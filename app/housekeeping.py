@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from pydantic import BaseModel, Field
 
-from app.store import Store, records, retention
+from store import Store, records, retention
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Keep(BaseModel):
 
 
 class Housekeeping:
-    """Deletes what is old; everything else about it is in `app.store.retention`."""
+    """Deletes what is old; everything else about it is in `store.retention`."""
 
     def __init__(self, store: Store, keep: Keep) -> None:
         self._store = store

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from activities.effect import Env
 from app.audit import undo_without_engine
 from app.engine import Engine, EngineConfused, EngineUnavailable
-from app.store import inbox, interventions, ladder, records
+from store import inbox, interventions, ladder, records
 from workflows import steps_of
 from workflows.messages import Incident, Turn
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from app.auth import LINK_AUDIENCE, mint, read
 from app.errors import Problem
 from app.settings import Settings, SigningKey
-from app.store.records import content_hash
+from app.tokens import LINK_AUDIENCE, mint, read
+from store.records import content_hash
 
 
 @dataclass(frozen=True)

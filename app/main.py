@@ -38,9 +38,9 @@ from app.reconcile import Reconciler
 from app.relay import Relay
 from app.settings import Settings, SidecarSettings
 from app.sidecar import Watcher
-from app.store import processes
-from app.store.migrate import migrate
 from app.worker import Worker, make_env
+from store import processes
+from store.migrate import migrate
 
 STARTS = (orders, tasks, deployments, approvals, documents, monitors)
 ROUTES = (*STARTS, workflows, actions, interventions, audit, webhooks, health)

@@ -23,7 +23,7 @@ from app.climb import Climb, tell
 from app.engine import ENDED, Engine, EngineConfused, EngineUnavailable
 from app.load import CROWD
 from app.settings import Settings
-from app.store import interventions, ladder, records
+from store import interventions, ladder, records
 
 log = logging.getLogger(__name__)
 

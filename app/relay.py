@@ -14,7 +14,7 @@ from typing import Any
 
 from activities.effect import Env
 from app.engine import ENDED, Engine, EngineConfused, EngineStalled, EngineUnavailable
-from app.store import control, inbox, interventions, records
+from store import desired_state, inbox, interventions, records
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Relay:
             starts = await records.claim_unscheduled(tx, room, CLAIM)
             events = await inbox.claim_unraised(tx, room)
             answers = await interventions.claim_unraised(tx, room)
-            wanted = await control.claim(tx, room)
+            wanted = await desired_state.claim(tx, room)
         # Not awaited here: an engine that is slow to answer for one must not delay the others.
         for row in starts:
             self._carry(self._start(row))
@@ -189,6 +189,6 @@ class Relay:
                 return False
         async with self._env.store.transaction() as tx:
             if by is not None:
-                await control.end_terminated(tx, record["id"], by)
-            await control.agreed(tx, record)
+                await desired_state.end_terminated(tx, record["id"], by)
+            await desired_state.agreed(tx, record)
         return True

@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Iterable, Mapping
 
 from app.errors import Problem
-from app.store import clock
+from store import clock
 
 TOLERANCE = 300  # seconds that a signature stays good, in both directions
 SHORTEST = 24  # bytes of a secret, as the specification has it

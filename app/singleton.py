@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from app.store import Store, leases
+from store import Store, leases
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from activities.gate import Gate
 from activities.providers import Providers
 from app.links import link_for
 from app.settings import Provider, Settings
-from app.store import Store
+from store import Store
 from workflows import VERSIONS, function
 
 log = logging.getLogger(__name__)

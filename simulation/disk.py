@@ -16,10 +16,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from app.store import BUSY_TIMEOUT, Store
 from simulation.driver import Connection, anything, engine, here
 from simulation.idlers import HOUSEKEEPING, failed
 from simulation.loop import Loop, Process, current
+from store import BUSY_TIMEOUT, Store
 
 SHM = Path("/dev/shm")
 Reach = Callable[[str, str], Awaitable[None]]
@@ -206,7 +206,7 @@ def store() -> Store:
 @cache
 def template() -> Path:
     """An empty database of today's schema, made once in a process."""
-    from app.store.migrate import migrate
+    from store.migrate import migrate
 
     folder = tempfile.TemporaryDirectory(prefix="steadfast-", dir=room())
     path = Path(folder.name) / "template.db"

@@ -20,9 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import await_only
 
-from app.store import open_engine
 from simulation.idlers import HOUSEKEEPING, Sweeps
 from simulation.loop import Process, idling
+from store import open_engine
 
 if TYPE_CHECKING:
     from simulation.disk import Disk

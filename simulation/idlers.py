@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Protocol
 
-from app.store import clock
 from simulation.loop import Loop, idling
+from store import clock
 
 # Seconds without anything until unclear sweeps become rarer. The ladder is patient for four minutes
 # with a last run, and counts none in which it did not look all the while.

@@ -30,7 +30,7 @@ from simulation.world import simulate
 
 FOLDER = Path(__file__).parent / "mutants"
 ROOT = Path(__file__).parent.parent
-SOURCE = ("app", "workflows", "activities", "downstream")
+SOURCE = ("app", "store", "workflows", "activities", "downstream")
 SEED = 1  # what is drawn from
 KEYS = ("summary", "why", "promises", "stories", "disturbances", "count")
 MOST = 3  # disturbances of the schedule that shows it

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from app.auth import AUDIENCE, mint
 from app.settings import Settings, SigningKey
+from app.tokens import AUDIENCE, mint
 from simulation.clock import EPOCH
 from simulation.loop import Loop
 from simulation.result import Answered

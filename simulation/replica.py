@@ -17,7 +17,6 @@ from app.engine import Engine as Client_
 from app.main import compose, create_app
 from app.settings import Settings, SidecarSettings
 from app.sidecar import Watcher
-from app.store import clock
 from app.worker import bind, make_env
 from simulation import disk, turns
 from simulation.client import Client
@@ -28,6 +27,7 @@ from simulation.idlers import Found, Looks, Sweeps
 from simulation.instance import Item
 from simulation.loop import Loop, Process, current, spawn
 from simulation.network import LATENCY, Network, Server, Transport
+from store import clock
 
 CONNECT = 0.3  # seconds until a new worker's stream is open
 STUCK = 16.0  # seconds until the engine gives up a worker that is stopped

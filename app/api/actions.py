@@ -13,13 +13,13 @@ from fastapi import APIRouter, Body, Response
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.api.auth import Operator
 from app.api.common import Note, Parts, PartsOf, PathId, Request_
 from app.api.views import view
 from app.api.workflows import unknown
-from app.auth import Operator
 from app.engine import EngineUnavailable
 from app.errors import Problem
-from app.store import audit_trail, control, controls, interventions, records, runs
+from store import audit_trail, desired_state, interventions, monitor_controls, records, runs
 from workflows.health_monitor import Control
 
 router = APIRouter(tags=["actions"])
@@ -83,7 +83,7 @@ async def cancel(
         record = await _open(tx, id)
         if record["kind"] == "health_monitor":
             # It has no step to undo, and hears nothing but controls.
-            await controls.keep(tx, id, Control(event_id="cancel", action="stop"))
+            await monitor_controls.keep(tx, id, Control(event_id="cancel", action="stop"))
         elif not await runs.cancel(tx, id):
             raise Problem(409, "too-late", "Too late", "what it has done cannot be undone any more")
         await _note(tx, id, "cancel", operator, why)
@@ -113,7 +113,7 @@ async def _want(
     """Keeps what is wanted and tells the engine at once; 202 when it is only going to be told."""
     async with parts.store.transaction() as tx:
         await _open(tx, id)
-        await control.want(tx, id, **wish)
+        await desired_state.want(tx, id, **wish)
         await _note(tx, id, what, by, why)
     if not await parts.relay.control(id):
         response.status_code = 202
@@ -171,7 +171,7 @@ async def roll_back(
         if record is None or record["kind"] != "model_deployment":
             raise unknown(id)
         under_way = record["direction"] == "down"
-        if not under_way and not await control.roll_back(tx, id, "rolled back on request"):
+        if not under_way and not await desired_state.roll_back(tx, id, "rolled back on request"):
             raise Problem(409, "not-ready", "Nothing to roll back", "it is not READY")
         await _note(tx, id, "rollback", operator, why)
     parts.relay.poke()

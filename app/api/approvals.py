@@ -10,15 +10,15 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic import Field
 
+from activities.decisions import REASONS, Decision, Verdict, decide
+from app.api.auth import BEARER, Decider, Principal, Requester, authenticate
 from app.api.common import WHOLE, Id, Note, Parts, PartsOf, PathId, Phrase, Request_, Word
 from app.api.starts import IdempotencyKey, StartRequest, Timeout, accept
 from app.api.views import moment
 from app.api.workflows import Limit, unknown
-from app.auth import BEARER, Decider, Principal, Requester, authenticate
-from app.decisions import REASONS, Decision, Verdict, decide
 from app.errors import Problem
 from app.links import open_link
-from app.store import audit_trail, records
+from store import audit_trail, records
 from workflows.approval import HOUR
 
 router = APIRouter(tags=["approvals"])

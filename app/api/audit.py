@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from sqlalchemy import RowMapping
 
+from app.api.auth import Operator
 from app.api.common import PartsOf
 from app.api.views import moment
 from app.api.workflows import Limit
-from app.auth import Operator
-from app.store import findings
+from store import findings
 
 router = APIRouter(tags=["interventions"])
 

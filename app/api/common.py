@@ -19,7 +19,7 @@ from app.engine import Engine
 from app.relay import Relay
 from app.settings import Settings
 from app.sidecar import Watcher
-from app.store import Store
+from store import Store
 
 
 @dataclass(frozen=True)

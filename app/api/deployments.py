@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar
 from fastapi import APIRouter, Response
 from pydantic import Field
 
+from app.api.auth import Requester
 from app.api.common import PartsOf, Phrase, Word
 from app.api.starts import IdempotencyKey, Retry, StartRequest, accept
-from app.auth import Requester
 
 router = APIRouter(tags=["starts"])
 

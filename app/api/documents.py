@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 from pydantic import AfterValidator, Field
 
+from app.api.auth import Requester
 from app.api.common import PartsOf, Phrase, Word
 from app.api.starts import IdempotencyKey, StartRequest, Timeout, accept
-from app.auth import Requester
 from workflows.document_signing import DAY
 
 router = APIRouter(tags=["starts"])

@@ -12,8 +12,8 @@ from sqlalchemy import false, select
 
 from app.api.common import Parts, PartsOf
 from app.errors import Problem, document
-from app.store import unavailable
-from app.store.schema import metadata
+from store import unavailable
+from store.schema import metadata
 
 router = APIRouter(tags=["health"])
 

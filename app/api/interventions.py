@@ -8,12 +8,12 @@ from fastapi import APIRouter, Path, Query
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.api.auth import Operator
 from app.api.common import ID_PATTERN, Note, PartsOf, Request_
 from app.api.views import intervention
 from app.api.workflows import Limit
-from app.auth import Operator
 from app.errors import Problem
-from app.store import interventions, records
+from store import interventions, records
 
 router = APIRouter(tags=["interventions"])
 

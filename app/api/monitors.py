@@ -10,13 +10,13 @@ from pydantic import Field
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.api.auth import Operator, Reader
 from app.api.common import WHOLE, PartsOf, PathId, Request_, Whole, Word
 from app.api.starts import IdempotencyKey, StartRequest, accept
 from app.api.views import moment
 from app.api.workflows import Limit, unknown
-from app.auth import Operator, Reader
 from app.errors import Problem
-from app.store import audit_trail, controls, monitors, records
+from store import audit_trail, monitor_controls, monitors, records
 from workflows.health_monitor import (
     HOUR,
     CheckTimeout,
@@ -141,7 +141,7 @@ async def control_monitor(
         record = await _monitor(tx, id)
         if record["state"] == "ended":
             raise Problem(409, "ended", "Ended already", f"its outcome is {record['outcome']}")
-        event_id = await controls.keep(tx, id, control)
+        event_id = await monitor_controls.keep(tx, id, control)
         if not await audit_trail.has(tx, id, event_id):
             await audit_trail.write(
                 tx,

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 from pydantic import Field, StringConstraints
 
+from app.api.auth import Requester
 from app.api.common import PartsOf, Phrase, Request_, Whole, Word
 from app.api.starts import IdempotencyKey, StartRequest, Timeout, accept
-from app.auth import Requester
 from workflows.order_fulfilment import DAY
 
 router = APIRouter(tags=["starts"])

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from app.api.common import Id, Parts, Phrase, Request_, Whole
 from app.api.views import view
-from app.store import audit_trail, records
+from store import audit_trail, records
 
 IdempotencyKey = Annotated[Phrase | None, Header()]
 

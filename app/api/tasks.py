@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from pydantic import Field
 
+from app.api.auth import Requester
 from app.api.common import PartsOf, Phrase, Whole, Word
 from app.api.starts import IdempotencyKey, StartRequest, accept
-from app.auth import Requester
 
 router = APIRouter(tags=["starts"])
 

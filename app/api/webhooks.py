@@ -13,7 +13,7 @@ from app.api.common import ID_PATTERN, Parts, PartsOf, Request_, Word
 from app.errors import Problem
 from app.security import verify
 from app.settings import Source
-from app.store import inbox, interventions, records
+from store import inbox, interventions, records
 from workflows import latest
 
 router = APIRouter(tags=["webhooks"])

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from sqlalchemy import select
 
+from app.api.auth import Reader
 from app.api.common import ID_PATTERN, PartsOf, PathId
 from app.api.views import view
-from app.auth import Reader
 from app.errors import Problem
-from app.store import attempts, interventions, records
-from app.store.schema import inbox
+from store import attempts, interventions, records
+from store.schema import inbox
 from workflows import VERSIONS
 
 router = APIRouter(tags=["workflows"])

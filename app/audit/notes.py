@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.payment import Taken
 from app.audit.verdict import LONGEST_KEY, Verdict, judge, possible
-from app.store import findings, records
+from store import findings, records
 
 NAME = "audit"  # of the lease, the cursor, and the intervention
 

@@ -13,7 +13,7 @@ from activities.effect import Env, Fault, look_up, perform
 from activities.payment import Refund
 from app.audit.notes import NAME, judged, row_of
 from app.settings import Settings
-from app.store import cursors, findings, interventions, records
+from store import cursors, findings, interventions, records
 from workflows.messages import Answer, Call, Incident
 
 log = logging.getLogger(__name__)

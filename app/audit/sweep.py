@@ -22,7 +22,7 @@ from activities.payment import Taken, charges
 from app.audit.notes import NAME, judged, row_of, subject
 from app.audit.refunds import Refunds
 from app.settings import Settings
-from app.store import cursors, findings, interventions, records
+from store import cursors, findings, interventions, records
 from workflows.messages import Incident
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 
 from activities import ACTIVITIES
 from activities.effect import Env, Fault
-from app.store import attempts
+from store import attempts
 from workflows import steps_of
 from workflows.messages import Answer, Call
 from workflows.saga import undos

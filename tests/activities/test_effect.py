@@ -13,10 +13,10 @@ from sqlalchemy import delete, update
 from activities import ACTIVITIES
 from activities.effect import Env, Fault
 from activities.providers import Providers
-from app.store import Store, attempts, interventions, processes, records
-from app.store.migrate import migrate
-from app.store.schema import attempts as table
-from app.store.schema import records as record_table
+from store import Store, attempts, interventions, processes, records
+from store.migrate import migrate
+from store.schema import attempts as table
+from store.schema import records as record_table
 from tests.downstream.kit import CHARGE, Witness, in_process
 from workflows.messages import Answer, Incident, Turn
 

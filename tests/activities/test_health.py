@@ -11,7 +11,7 @@ import pytest
 from activities.effect import Env
 from activities.health import check
 from activities.providers import Providers
-from app.store import Store
+from store import Store
 from tests.support.connections import served
 from workflows.health_monitor import Health
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from app.store import Store
-from app.store.migrate import migrate
 from launcher.postgres import Postgres, temporary
+from store import Store
+from store.migrate import migrate
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import httpx
 from activities.effect import Env
 from activities.providers import Providers
 from app.courier import Courier
-from app.store import Store, clock, inbox, interventions, records
+from store import Store, clock, inbox, interventions, records
 from workflows.messages import Ending, Incident
 
 ID = "order-1"

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.store import audit_trail, interventions, records
+from store import audit_trail, interventions, records
 from tests.support.fake_engine import FakeEngine
 from tests.support.site import Site, bearer, site
 from workflows.messages import Ending, Incident, Turn

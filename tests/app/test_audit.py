@@ -16,7 +16,7 @@ from activities.effect import Env
 from activities.providers import Providers
 from app.audit import Audit
 from app.settings import Settings
-from app.store import Store, clock, cursors, findings, interventions, records
+from store import Store, clock, cursors, findings, interventions, records
 from tests.downstream.kit import Witness, in_process
 from workflows.messages import Ending, Incident
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from app.notices import Pace
-from app.store import Store, attempts, inbox, interventions, records
+from store import Store, attempts, inbox, interventions, records
 from tests.app.people import (
     ID,
     Provider,
@@ -85,8 +85,8 @@ async def test_a_notifier_that_is_slow_is_not_asked_again_meanwhile(
     store: Store, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("app.courier.CLAIM", 0.2)
-    monkeypatch.setattr("app.store.pauses.CLAIM", 0.5)
-    monkeypatch.setattr("app.store.pauses.LONGEST", 0.5)
+    monkeypatch.setattr("store.pauses.CLAIM", 0.5)
+    monkeypatch.setattr("store.pauses.LONGEST", 0.5)
     id, go = await opened(store), asyncio.Event()
 
     async def slow() -> tuple[int, dict[str, str]]:

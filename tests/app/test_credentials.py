@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from app.links import link_for
 from app.main import ROUTES
 from app.settings import ApprovalRules
-from app.store import audit_trail, interventions, records
+from store import audit_trail, interventions, records
 from tests.support.site import KEY, Site, bearer, site
 
 # Signed by a provider, signed by us, or nothing that is anybody's secret.

@@ -15,8 +15,8 @@ from app.climb import LATER, Climb
 from app.reconcile import Bell, Reconciler, Report
 from app.relay import Relay
 from app.settings import Settings
-from app.store import Store, clock, control, inbox, interventions, ladder, records
-from app.store.schema import records as table
+from store import Store, clock, desired_state, inbox, interventions, ladder, records
+from store.schema import records as table
 from tests.support.fake_engine import FakeEngine
 from workflows.messages import Ending, Incident
 
@@ -273,7 +273,7 @@ async def test_who_was_lost_once_is_not_given_up_for_it_after_its_end(world: Wor
     async with world.store.transaction() as tx:
         assert await ladder.run_again(tx, await records.get(tx, "model"), runs=1)
         await records.end(tx, Ending(instance="model", outcome="READY"))
-        assert await control.roll_back(tx, "model", "it is worse")
+        assert await desired_state.roll_back(tx, "model", "it is worse")
     await world.relay.sweep()
     await world.relay.carried()
     assert world.engine.calls["stop model"] == 1, "what is left of its first life is in the way"
@@ -569,11 +569,11 @@ async def test_a_burnt_name_that_can_be_read_again_is_stopped(world: World) -> N
 async def test_a_suspension_that_the_engine_missed_is_told_again(world: World) -> None:
     await world.running("task")
     async with world.store.transaction() as tx:
-        await control.want(tx, "task", suspended=True)
+        await desired_state.want(tx, "task", suspended=True)
     world.engine.away = True
     assert not await world.relay.control("task")
     world.engine.away = False
-    world.pass_time(control.CLAIM + 1)
+    world.pass_time(desired_state.CLAIM + 1)
     await world.relay.sweep()
     await world.relay.carried()
     assert world.engine.statuses["task"] == "SUSPENDED"
@@ -583,8 +583,8 @@ async def test_a_suspension_that_the_engine_missed_is_told_again(world: World) -
 async def test_a_termination_is_carried_out_by_whoever_comes_next(world: World) -> None:
     await world.running("task")
     async with world.store.transaction() as tx:
-        await control.want(tx, "task", terminated_by="op-1")
-    world.pass_time(control.CLAIM + 1)
+        await desired_state.want(tx, "task", terminated_by="op-1")
+    world.pass_time(desired_state.CLAIM + 1)
     await world.relay.sweep()
     await world.relay.carried()
     assert (await world.record("task"))["outcome"] == "TERMINATED"

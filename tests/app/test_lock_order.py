@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from activities.effect import Env, Fault, perform
 from activities.payment import Refund
 from activities.providers import Providers
-from app.store import Store, interventions, records
+from store import Store, interventions, records
 from workflows.messages import Call, Incident
 
 ASKED = Incident(instance="task", key="task/notify", n=1, kind="step_failed", reason="r")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.api.common import ID_PATTERN
-from app.store import Store, controls, inbox, interventions, monitors, records
+from store import Store, inbox, interventions, monitor_controls, monitors, records
 from tests.support.site import bearer, site
 from workflows import VERSIONS
 from workflows.health_monitor import Control, Finding, Health, Monitor
@@ -98,6 +98,6 @@ async def test_a_monitor_with_the_longest_id(store: Store) -> None:
     made = Monitor(id=LONGEST, url="http://service.test").model_dump(mode="json")
     await accept(store, "health_monitor", made)
     async with store.transaction() as tx:
-        await controls.keep(tx, LONGEST, Control(event_id="e" * 100, action="pause"))
+        await monitor_controls.keep(tx, LONGEST, Control(event_id="e" * 100, action="pause"))
         finding = Finding(instance=LONGEST, generation=1, health=Health(healthy=False, reason="r"))
         await monitors.compare(tx, finding)

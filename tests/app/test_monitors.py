@@ -10,9 +10,9 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import update
 
-from app.controls import admit
-from app.store import Store, controls, inbox, monitors, records
-from app.store.schema import records as table
+from activities.signed_controls import admit
+from store import Store, inbox, monitor_controls, monitors, records
+from store.schema import records as table
 from tests.app.people import later
 from tests.support.site import bearer, site
 from tests.support.world import KEY, signed_control
@@ -93,7 +93,7 @@ async def test_controls_of_ten_callers_are_applied_once_by_ten_runs(store: Store
             {"action": "update", "event_id": f"e-{number}", "settings": {"critical_after": 5}}
         )
         async with store.transaction() as tx:
-            await controls.keep(tx, ID, control)
+            await monitor_controls.keep(tx, ID, control)
 
     past = [signed_control(ID, "pause", f"p-{number}") for number in range(10)]
     await asyncio.gather(
@@ -110,10 +110,10 @@ async def test_controls_of_ten_callers_are_applied_once_by_ten_runs(store: Store
 async def test_an_event_id_that_is_used_for_another_control_is_refused(store: Store) -> None:
     await accept(store)
     async with store.transaction() as tx:
-        await controls.keep(tx, ID, Control(event_id="e-1", action="pause"))
+        await monitor_controls.keep(tx, ID, Control(event_id="e-1", action="pause"))
     with pytest.raises(records.Conflict):
         async with store.transaction() as tx:
-            await controls.keep(tx, ID, Control(event_id="e-1", action="stop"))
+            await monitor_controls.keep(tx, ID, Control(event_id="e-1", action="stop"))
 
 
 async def script(store: Store, health: str, step: float, since: float = 0) -> list[str]:
@@ -214,7 +214,7 @@ FORMER = "http://a:b:c/health"
 async def test_a_monitor_whose_url_would_be_refused_today_goes_on(store: Store) -> None:
     await accept(store, url=FORMER)
     data = {"action": "update", "settings": {"url": f"{FORMER}/2"}}
-    kept = {"event_id": "e-1", "name": controls.NAME, "type": "control.update"}
+    kept = {"event_id": "e-1", "name": monitor_controls.NAME, "type": "control.update"}
     async with store.transaction() as tx:
         await inbox.keep(tx, instance=ID, data=data, **kept)
     planned = await plan(store, 1)

@@ -15,9 +15,9 @@ from unittest.mock import AsyncMock
 import uvicorn
 from sqlalchemy import func, select
 
-from app.store import Store
-from app.store.schema import inbox, monitors, records
 from launcher.net import free_ports
+from store import Store
+from store.schema import inbox, monitors, records
 from tests.support.site import bearer, site
 
 ROLES = ("requester", "approver", "director", "operator")

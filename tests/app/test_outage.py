@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from app.store import Store, StoreAway, attempts, records, unavailable
 from app.worker import Worker
 from launcher.postgres import Postgres, temporary
+from store import Store, StoreAway, attempts, records, unavailable
 from tests.support.site import Site, bearer, site
 
 SECONDS = 1.0

@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import Store, control, findings, inbox, interventions, ladder, records, retention
-from app.store.migrate import migrate
 from launcher.postgres import Postgres
+from store import Store, desired_state, findings, inbox, interventions, ladder, records, retention
+from store.migrate import migrate
 
 BIG = {"records", "attempts", "inbox", "waits", "interventions", "incidents", "audit_trail"}
 BIG |= {"findings"}
@@ -121,7 +121,7 @@ def on_a_clock() -> dict[str, Query]:
         "answered": lambda tx: ladder.answered(tx, 100),
         "unstarted": lambda tx: ladder.unstarted(tx, 600, 100),
         "renamed": lambda tx: ladder.renamed(tx, "", 100),
-        "wishes": lambda tx: control.claim(tx, 64),
+        "wishes": lambda tx: desired_state.claim(tx, 64),
         "findings": lambda tx: findings.due(tx, ["waiting"], now, 100),
         "a list": lambda tx: records.page(tx, kind=None, status="PARKED", after="r-5", limit=51),
         "interventions": lambda tx: interventions.page(tx, open_only=False, after="r-5", limit=51),

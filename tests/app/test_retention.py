@@ -11,10 +11,10 @@ from sqlalchemy import func, insert, select, update
 
 from app import housekeeping
 from app.housekeeping import Housekeeping, Keep
-from app.store import Store, attempts, audit_trail, inbox, interventions, leases, monitors, records
-from app.store.schema import findings, metadata, processes
-from app.store.schema import incidents as incident_table
-from app.store.schema import records as table
+from store import Store, attempts, audit_trail, inbox, interventions, leases, monitors, records
+from store.schema import findings, metadata, processes
+from store.schema import incidents as incident_table
+from store.schema import records as table
 from tests.app.people import accept, answer, consumers, end, hear, intervention, later, open_
 from workflows.messages import Wait
 

@@ -6,8 +6,8 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-from app import decisions
-from app.store import Store, audit_trail, interventions, records
+from activities import decisions
+from store import Store, audit_trail, interventions, records
 from workflows.messages import Wait
 
 

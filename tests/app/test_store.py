@@ -13,9 +13,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import event
 
-from app.store import Store, attempts, inbox, interventions, leases, records, runs
-from app.store.migrate import migrate
-from app.store.schema import metadata
+from store import Store, attempts, inbox, interventions, leases, records, runs
+from store.migrate import migrate
+from store.schema import metadata
 from workflows.messages import Ending, Incident, Start, Taken, Wait
 
 ID = "order-1"

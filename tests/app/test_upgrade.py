@@ -25,9 +25,9 @@ from app.api.tasks import TaskRequest
 from app.climb import Climb
 from app.reconcile import Bell, Reconciler, Report
 from app.settings import Settings
-from app.store import Store, clock, interventions, migrate, records
-from app.store.schema import interventions as interventions_table
-from app.store.schema import records as table
+from store import Store, clock, interventions, migrate, records
+from store.schema import interventions as interventions_table
+from store.schema import records as table
 from tests.support.fake_engine import FakeEngine
 from workflows.messages import Incident
 

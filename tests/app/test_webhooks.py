@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from app.security import sign
 from app.settings import Settings
-from app.store import inbox, interventions, records
+from store import inbox, interventions, records
 from tests.support.site import SECRETS, Site, site
 
 CAPTURED = {

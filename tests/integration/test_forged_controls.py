@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.controls import SignedControl
+from activities.signed_controls import SignedControl
 from launcher.stack import Stack
 from tests.support.sagas import effect_keys
 from tests.support.shop import Shop, order, some_id, until

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from app.controls import SignedControl
+from activities.signed_controls import SignedControl
 from launcher.stack import Stack
 from tests.support.shop import Shop, some_id, until
 

@@ -19,9 +19,9 @@ from app.relay import Relay
 from app.security import sign
 from app.settings import Settings, SidecarSettings
 from app.sidecar import Watcher
-from app.store import Store
-from app.store.migrate import migrate
 from app.worker import make_env
+from store import Store
+from store.migrate import migrate
 
 KEY = "k" * 32
 SECRETS = {source: f"{source}-secret-of-this-test" for source in ("carrier", "payment", "signing")}

@@ -14,9 +14,9 @@ import httpx
 from activities import ACTIVITIES
 from activities.effect import Env
 from activities.providers import Providers
-from app.controls import SignedControl
-from app.store import Store, clock, inbox, records
-from app.store.migrate import migrate
+from activities.signed_controls import SignedControl
+from store import Store, clock, inbox, records
+from store.migrate import migrate
 from tests.support.engine import Run
 
 KEY = "a key that signs decisions and controls"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.decisions import Decision, decide
+from activities.decisions import Decision, decide
 from tests.support.engine import Run
 from tests.support.world import World, world
 

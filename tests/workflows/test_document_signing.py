@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.store import inbox
+from store import inbox
 from tests.support.engine import Run
 from tests.support.world import World, world
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.decisions import Decision, decide
+from activities.decisions import Decision, decide
 from tests.support.sagas import deployment, task
 from tests.support.shop import order
 from tests.support.world import World, world

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.store import audit_trail, interventions
+from store import audit_trail, interventions
 from tests.support.sagas import task
 from tests.support.shop import order
 from tests.support.world import World, world

@@ -12,8 +12,8 @@ import pytest
 
 from activities import ACTIVITIES
 from activities.providers import Providers
-from app.store import controls, interventions, ladder, monitors, records
-from app.store.schema import attempts, inbox, waits
+from store import interventions, ladder, monitor_controls, monitors, records
+from store.schema import attempts, inbox, waits
 from tests.support.engine import Run
 from tests.support.world import World, signed_control, world
 from workflows.health_monitor import Control
@@ -93,7 +93,7 @@ class Watched:
     async def control(self, action: str, event_id: str | None = None, **settings: Any) -> None:
         made = {"action": action, "event_id": event_id, "settings": settings or None}
         async with self.desk.store.transaction() as tx:
-            await controls.keep(tx, ID, Control.model_validate(made))
+            await monitor_controls.keep(tx, ID, Control.model_validate(made))
 
     async def state(self) -> Any:
         async with self.desk.store.reading() as tx:
@@ -324,7 +324,7 @@ async def test_our_own_inert_doorbells_are_not_carried_for_ever(watched: Watched
 async def test_applied_controls_are_forgotten_beyond_a_window(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(controls, "REMEMBERED", 20)
+    monkeypatch.setattr(monitor_controls, "REMEMBERED", 20)
     run = await watched.run().advance(timers=False)
     for number in range(50):
         await watched.control("pause", f"e-{number}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.store import interventions
+from store import interventions
 from tests.support.engine import Run
 from tests.support.world import World, world
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.store import inbox, runs
+from store import inbox, runs
 from tests.support.engine import Run
 from tests.support.shop import order
 from tests.support.world import World, world

@@ -83,7 +83,7 @@ def test_workflows_are_pure() -> None:
         "from os import environ",
         "import random",
         "import httpx",
-        "from app.store import records",
+        "from store import records",
         "x = datetime.now()",
         "x = open('f')",
         "async def f(): pass",

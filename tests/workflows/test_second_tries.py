@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app.store import interventions
+from store import interventions
 from tests.support.engine import Run
 from tests.support.sagas import deployment, task
 from tests.support.shop import order

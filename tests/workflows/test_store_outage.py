@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.store import StoreAway, interventions, open_engine
+from store import StoreAway, interventions, open_engine
 from tests.support.engine import Run
 from tests.support.shop import order
 from tests.support.world import World, world

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.store import inbox
+from store import inbox
 from tests.support.shop import order
 from tests.support.world import World, world
 

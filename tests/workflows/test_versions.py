@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.store import records
+from store import records
 from tests.support.sagas import task
 from tests.support.world import World, world
 from workflows import VERSIONS, Version

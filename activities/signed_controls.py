@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import Field, ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.signatures import Signed, decoded
-from app.store import audit_trail, controls, interventions, records
+from activities.signatures import Signed, decoded
+from store import audit_trail, interventions, monitor_controls, records
 from workflows.health_monitor import RING, Control, Look
 
 MAX_RAISED = 4096  # bytes of an event that came past the API
@@ -49,7 +49,7 @@ async def admit(tx: AsyncConnection, key: str, look: Look) -> None:
             continue
         try:
             signed = _verified(key, look.instance, raised)
-            await controls.keep(tx, look.instance, signed.control())
+            await monitor_controls.keep(tx, look.instance, signed.control())
             await _note(tx, look.instance, signed.by, "accepted", signed.event_id)
         except (ValueError, records.Conflict) as error:
             await _refuse(tx, look.instance, _why(error))
@@ -70,7 +70,8 @@ def _verified(key: str, instance: str, raised: Any) -> SignedControl:
 
 async def _refuse(tx: AsyncConnection, instance: str, why: str) -> None:
     reason = f"a control event that was raised past the API was refused: {why}"
-    if await interventions.ask_once(tx, instance, f"{instance}/{controls.NAME}", "forged", reason):
+    key = f"{instance}/{monitor_controls.NAME}"
+    if await interventions.ask_once(tx, instance, key, "forged", reason):
         await _note(tx, instance, "unknown", f"refused: {why}"[:100], None)
 
 
@@ -82,7 +83,7 @@ async def _note(
         instance=instance,
         who=who,
         via="event",
-        what=controls.NAME,
+        what=monitor_controls.NAME,
         verdict=verdict,
         event_id=event_id,
     )

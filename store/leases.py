@@ -7,8 +7,8 @@ from datetime import timedelta
 from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import insert_once, records
-from app.store.schema import leases
+from store import insert_once, records
+from store.schema import leases
 
 _NAMED = leases.c.name == bindparam("its_name")
 _ACQUIRE = update(leases).where(

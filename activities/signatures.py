@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.store import clock
+from store import clock
 
 
 class Signed(BaseModel):

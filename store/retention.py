@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Table, delete, exists, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.schema import (
+from store.schema import (
     attempts,
     audit_trail,
     findings,

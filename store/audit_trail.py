@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import RowMapping, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import interventions, records
-from app.store.schema import audit_trail
+from store import interventions, records
+from store.schema import audit_trail
 
 REFUSALS = 50  # of one instance that are kept
 KEPT = ("accepted", "automatic")  # verdicts that are no refusals

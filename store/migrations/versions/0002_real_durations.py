@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from app.store.schema import Instant
+from store.schema import Instant
 
 revision = "0002"
 down_revision = "0001"

@@ -14,10 +14,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, and_, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import columns, insert_once, records
-from app.store.pauses import claim, pause
-from app.store.schema import inbox, waits
-from app.store.schema import records as record_table
+from store import columns, insert_once, records
+from store.pauses import claim, pause
+from store.schema import inbox, waits
+from store.schema import records as record_table
 from workflows.messages import Event, Taken, Wait
 
 # Names that an instance may hear at any moment, whatever it waits for.

@@ -1,8 +1,8 @@
-"""Run by Alembic; the connection is handed in by `app.store.migrate`."""
+"""Run by Alembic; the connection is handed in by `store.migrate`."""
 
 from alembic import context
 
-from app.store.schema import metadata
+from store.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

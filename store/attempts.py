@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import RowMapping, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import records
-from app.store.schema import attempts, processes
+from store import records
+from store.schema import attempts, processes
 
 # Seconds without a sign after which the life of a process is over; longer than any step may last.
 LIFE = 40.0

@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import inbox
-from app.store.schema import inbox as table
+from store import inbox
+from store.schema import inbox as table
 from workflows.health_monitor import Control
 
 NAME = "control"

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import RowMapping, and_, bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import attempts, interventions, records
-from app.store.schema import records as table
+from store import attempts, interventions, records
+from store.schema import records as table
 from workflows.messages import Ending, Incident
 
 CLAIM = 30.0  # seconds; longer than the calls that bring the engine to agree

@@ -12,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 
-from app.store import BUSY_TIMEOUT, Store
+from store import BUSY_TIMEOUT, Store
 
 _LOCK = 0x57EADFA57  # any number that nobody else uses for an advisory lock of this database
 

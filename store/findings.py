@@ -14,7 +14,7 @@ from sqlalchemy import RowMapping, and_, bindparam, delete, func, or_, select, u
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.schema import findings, interventions, records
+from store.schema import findings, interventions, records
 
 
 async def known(tx: AsyncConnection, keys: Collection[str]) -> set[str]:

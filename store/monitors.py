@@ -20,9 +20,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import controls, insert_once, records
-from app.store.schema import attempts, incidents, monitors
-from app.store.schema import records as record_table
+from store import insert_once, monitor_controls, records
+from store.schema import attempts, incidents, monitors
+from store.schema import records as record_table
 from workflows.health_monitor import Alert, Checks, Damping, Finding, Look, Round
 
 MOST = 10  # alerts that are sent in one round; the others are due in the next
@@ -41,7 +41,7 @@ async def plan(tx: AsyncConnection, look: Look) -> Round:
     if record is None or record["state"] == "ended":
         return _nothing(look.instance, look.generation)
     state = dict(await _known(tx, look.instance))
-    state |= await _set(tx, look.instance, **await controls.drain(tx, look.instance, state))
+    state |= await _set(tx, look.instance, **await monitor_controls.drain(tx, look.instance, state))
     return await _round(tx, record, state, look.generation, told=look.told)
 
 
@@ -153,7 +153,7 @@ async def _round(
             record["id"],
             status="WAITING",
             step=None,
-            waiting_for=controls.NAME,
+            waiting_for=monitor_controls.NAME,
             due_at=due,
             expected_at=due,
         )

@@ -7,7 +7,7 @@ import re
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import attempts, inbox, interventions, records
+from store import attempts, inbox, interventions, records
 from workflows.messages import Beginning, Start
 
 # One alert for all of them until somebody has looked: whoever can forge one start can forge many.

@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, and_, bindparam, case, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import columns, insert_once
-from app.store.clock import now as now
-from app.store.schema import inbox, records
+from store import columns, insert_once
+from store.clock import now as now
+from store.schema import inbox, records
 from workflows.messages import Ending, Turn
 
 OPEN = records.c.state != "ended"

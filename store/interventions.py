@@ -13,10 +13,10 @@ from typing import Any, Literal
 from sqlalchemy import RowMapping, bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import attempts, insert_once, records
-from app.store.pauses import claim, pause
-from app.store.schema import interventions
-from app.store.schema import records as record_table
+from store import attempts, insert_once, records
+from store.pauses import claim, pause
+from store.schema import interventions
+from store.schema import records as record_table
 from workflows.messages import Incident, IncidentKind, Resolution
 
 # The incidents of a step on the way forward; turning down makes them moot.

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.signatures import Signed, decoded
-from app.store import audit_trail, inbox, interventions, records
+from activities.signatures import Signed, decoded
+from store import audit_trail, inbox, interventions, records
 from workflows.approval import ESCALATED, EVENT, FIRST
 from workflows.messages import Wait
 

@@ -20,9 +20,9 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.load import CROWD, WINDOW, Load
-from app.store import controls, records
-from app.store.schema import attempts, interventions
-from app.store.schema import records as table
+from store import monitor_controls, records
+from store.schema import attempts, interventions
+from store.schema import records as table
 
 # Where a page of a list ended: the time and the id of its last row.
 Place = tuple[datetime, str]
@@ -139,7 +139,7 @@ async def adopt(tx: AsyncConnection, limit: int) -> None:
     # has no date either, and is to be found.
     paused = and_(
         table.c.status == "WAITING",
-        table.c.waiting_for.is_not_distinct_from(controls.NAME),
+        table.c.waiting_for.is_not_distinct_from(monitor_controls.NAME),
         table.c.due_at.is_(None),
     )
     # The order is no matter but to the planner: it is that of the index.

@@ -1,7 +1,4 @@
-"""Who is calling: bearer tokens (JWT), and what their roles allow.
-
-A key belongs to one algorithm, so a token cannot choose how it is verified (RFC 8725, 3.1).
-"""
+"""Who is calling, and what their roles allow."""
 
 from __future__ import annotations
 
@@ -9,18 +6,15 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
-import jwt
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.common import ID_PATTERN, Parts, PartsOf
 from app.errors import Problem
-from app.settings import SigningKey
-from app.store import audit_trail, clock, records
+from app.tokens import AUDIENCE, read, refused
+from store import audit_trail, records
 
-AUDIENCE = "steadfast"
-LINK_AUDIENCE = "steadfast-link"
 Role = Literal["requester", "approver", "director", "operator"]
 
 
@@ -37,41 +31,6 @@ class Principal(BaseModel):
 BEARER = Depends(HTTPBearer(auto_error=False, bearerFormat="JWT", description="see the README"))
 
 
-def _refused(name: str, title: str, detail: str | None = None) -> Problem:
-    return Problem(401, name, title, detail, {"WWW-Authenticate": "Bearer"})
-
-
-def mint(keys: dict[str, SigningKey], kid: str, audience: str, claims: dict[str, Any]) -> str:
-    """Signs a token; the same claims give the same token with HS256 and EdDSA."""
-    key = keys[kid]
-    return jwt.encode(
-        {**claims, "aud": audience},
-        key.secret.get_secret_value(),
-        algorithm=key.algorithm,
-        headers={"kid": kid},
-    )
-
-
-def read(keys: dict[str, SigningKey], audience: str, token: str) -> dict[str, Any]:
-    """The claims of a token that is good for this audience now.
-
-    Raises:
-        Problem: 401; the reason says no more than that it is not good.
-    """
-    try:
-        key = keys[jwt.get_unverified_header(token).get("kid", "")]
-        claims: dict[str, Any] = jwt.decode(
-            token,
-            (key.public or key.secret).get_secret_value(),
-            algorithms=[key.algorithm],
-            audience=audience,
-            options={"require": ["exp", "sub", "aud"]},
-        )
-    except (jwt.InvalidTokenError, KeyError, TypeError, ValueError) as error:
-        raise _refused("bad-token", "Token refused", type(error).__name__) from error
-    return claims
-
-
 def authenticate(parts: Parts, request: Request) -> Principal:
     """The caller.
 
@@ -80,12 +39,12 @@ def authenticate(parts: Parts, request: Request) -> Principal:
     """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
-        raise _refused("no-token", "A bearer token is needed")
+        raise refused("no-token", "A bearer token is needed")
     claims = read(parts.settings.jwt_keys, AUDIENCE, token)
     try:
         return Principal(subject=claims["sub"], roles=frozenset(claims.get("roles", ())))
     except (ValueError, TypeError) as error:
-        raise _refused("bad-token", "Token refused", "claims") from error
+        raise refused("bad-token", "Token refused", "claims") from error
 
 
 def require(*roles: Role) -> Callable[[PartsOf, Request, Any], Awaitable[Principal]]:
@@ -126,8 +85,3 @@ Requester = Annotated[Principal, Depends(require("requester", "operator"))]
 Reader = Annotated[Principal, Depends(require("requester", "approver", "director", "operator"))]
 Decider = Annotated[Principal, Depends(require("approver", "director", "operator"))]
 Operator = Annotated[Principal, Depends(require("operator"))]
-
-
-def expires_in(seconds: float) -> int:
-    """The `exp` of a token that is good for so long from now."""
-    return int(clock.now().timestamp() + seconds)

@@ -9,9 +9,9 @@ from datetime import timedelta
 from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import Store, insert_once, records
-from app.store.attempts import LIFE
-from app.store.schema import processes
+from store import Store, insert_once, records
+from store.attempts import LIFE
+from store.schema import processes
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import RowMapping, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import insert_once
-from app.store.schema import cursors
+from store import insert_once
+from store.schema import cursors
 
 _ONE = select(cursors).where(cursors.c.name == bindparam("its_name"))
 _ONE_LOCKED = _ONE.with_for_update()
