@@ -16,12 +16,13 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from conformance import commands, contract, mutants, scenario
-from conformance.client import WitnessError
+from conformance import commands, mutants
+from conformance.clients import WitnessError
 from conformance.clusters import ClusterError
-from conformance.matrix import everything, matrix
-from conformance.points import PathError
-from conformance.session import BATCH, CLUSTERS
+from conformance.plan import contract, scenario
+from conformance.run.choice import everything, matrix
+from conformance.run.measure import PathError
+from conformance.run.session import BATCH, CLUSTERS
 from launcher.errors import LauncherError
 
 STOPS = (signal.SIGINT, signal.SIGTERM)

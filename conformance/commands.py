@@ -15,18 +15,21 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from conformance import matrix, mutation, promises
 from conformance import mutants as known_mutants
+from conformance import promises
 from conformance import report as reports
-from conformance.aims import aim
-from conformance.contract import WorkflowPath
-from conformance.crowd import Crowd, Member
 from conformance.events import Event, Judged, Note, PathMeasured, read
-from conformance.matrix import Choice
-from conformance.points import Course
+from conformance.plan.contract import WorkflowPath
+from conformance.plan.injection import injection
+from conformance.plan.points import MeasuredPath, Point
+from conformance.plan.scenario import NOTHING, Fault, Scenario, parse
 from conformance.report.terminal import Terminal
-from conformance.scenario import NOTHING, Fault, Point, Scenario, parse
-from conformance.session import BATCH, Session, Setup, ended, opened
+from conformance.run import matrix, mutation
+from conformance.run.choice import Choice, any_of, everything
+from conformance.run.choice import matrix as whole_matrix
+from conformance.run.driver import Driver
+from conformance.run.session import BATCH, Session, Setup, ended, opened
+from conformance.run.trial import Trial
 
 TEMPLATE = Path(__file__).with_name("template")
 HOLD_DEADLINE = 60.0  # seconds until an instance to be debugged is at its point
@@ -67,9 +70,9 @@ async def check(arguments: argparse.Namespace) -> int:
     print(f"starting {setup.target.name} on {setup.cluster} with {setup.store}", flush=True)
     async with opened(setup, tell, command=arguments.line) as session:
         print(f"it is up; taking {len(paths)} paths", flush=True)
-        courses = await session.measure(paths)
-    points = sum(len(course.points) for course in courses)
-    print(f"all {len(courses)} paths end as declared; they cross {points} points")
+        measured = await session.measure(paths)
+    points = sum(len(each.points) for each in measured)
+    print(f"all {len(measured)} paths end as declared; they cross {points} points")
     return 0
 
 
@@ -81,7 +84,7 @@ def list_(arguments: argparse.Namespace) -> int:
         endings = " or ".join(dict.fromkeys(ending.outcome for ending in path.endings))
         print(f"  {path.name:44} {endings:22} {path.summary}".rstrip())
     print("faults")
-    for fault in matrix.everything():
+    for fault in everything():
         print(f"  {fault}")
     print("promises")
     for name in promises.PROMISES:
@@ -125,18 +128,18 @@ async def judge(
                 session.emit(Note(kind="info", text=text))
             if left_out:
                 session.emit(Note(kind="info", text=f"not with {setup.store}: {left_out}"))
-            courses = await session.measure(paths)
-            chosen = choice.scenarios(courses)
+            measured = await session.measure(paths)
+            chosen = choice.scenarios(measured)
             if not chosen:
                 raise CommandError("nothing was chosen: no path has such a point with such a fault")
             found = {str(each) for scenarios in chosen.values() for each in scenarios}
             if missing := sorted(choice.only - found):
                 raise CommandError(f"no path crosses {', '.join(missing)}")
             if mutant:
-                await mutation.become(session, mutant)
+                await mutation.install(session, mutant)
                 paths = matrix.hurried(paths, mutation.HURRY)
-            bench = session.bench(mutant.name if mutant else None)
-            score = await matrix.run(bench, chosen, paths, batch)
+            context = session.context(mutant.name if mutant else None)
+            score = await matrix.run(context, chosen, paths, batch)
             session.emit(ended(score))
     finally:
         _report(log)
@@ -170,7 +173,7 @@ def _possible(setup: Setup, choice: Choice) -> tuple[Choice, str]:
     """The choice without what cannot be here, and what that is."""
     lacking = [fault for fault in choice.faults if setup.lacks(fault)]
     left_out = ", ".join(map(str, lacking))
-    if lacking and not set(choice.faults).issuperset(matrix.matrix()):  # Somebody named them.
+    if lacking and not set(choice.faults).issuperset(whole_matrix()):  # Somebody named them.
         raise CommandError(f"{setup.store} is no process that could be struck: {left_out}")
     rest = tuple(fault for fault in choice.faults if fault not in lacking)
     return replace(choice, faults=rest), left_out
@@ -214,36 +217,37 @@ async def debug(arguments: argparse.Namespace) -> int:
     setup = _setup(arguments)
     paths = _chosen_paths(setup, (path_name,))
     async with opened(setup, command=arguments.line) as session:
-        courses = await session.measure(paths)
-        point = _point(courses[0], point_name)
-        member = Member(f"{session.tag}-debug", paths[0])
-        rules = aim(Scenario(path_name, point, Fault("app", "kill")), member)
+        measured = await session.measure(paths)
+        point = _point(measured[0], point_name)
+        trial = Trial(f"{session.tag}-debug", paths[0])
+        scenario = Scenario(path_name, point, Fault("app", "kill"))
+        rules = injection(scenario, trial.path, trial.id)
         await session.gate.rules(rules.gate)
         await session.witness.script(rules.witness)
         values, gate, witness = session.cluster.values, session.gate, session.witness
-        async with Crowd([member], values, gate, witness) as crowd:
-            crowd.start()
-            await _until_held(session, member, point)
-            _show(session, member, point)
+        async with Driver([trial], values, gate, witness) as driver:
+            driver.start()
+            await _until_held(session, trial, point)
+            _show(session, trial, point)
             await _enter("Enter lets it go on ")
             await gate.release(dispatch="pass", completion="pass", request="pass")
             await witness.release()
-            await crowd.settle(asyncio.get_running_loop().time() + paths[0].settles)
-        print(f"{member.id} ended as {member.outcome}" if member.ended else "it has not ended")
-    return 0 if member.ended else 1
+            await driver.settle(asyncio.get_running_loop().time() + paths[0].settles)
+        print(f"{trial.id} ended as {trial.status.outcome}" if trial.ended else "it has not ended")
+    return 0 if trial.ended else 1
 
 
-async def _until_held(session: Session, member: Member, point: Point) -> None:
+async def _until_held(session: Session, trial: Trial, point: Point) -> None:
     try:
         async with asyncio.timeout(HOLD_DEADLINE):
-            while member.seen.held != point.name:
+            while trial.gate.view.held != point.name:
                 if point.at_witness and await session.witness.held():
                     return
-                if point.boundary == "acknowledged" and member.seen.ended:
+                if point.boundary == "acknowledged" and trial.gate.view.ended:
                     return
                 await asyncio.sleep(0.1)
     except TimeoutError:
-        text = f"{member.id} did not come to {point.name} in {HOLD_DEADLINE:g} s"
+        text = f"{trial.id} did not come to {point.name} in {HOLD_DEADLINE:g} s"
         raise CommandError(text) from None
 
 
@@ -262,12 +266,12 @@ async def _enter(prompt: str) -> None:
     await pressed.wait()
 
 
-def _show(session: Session, member: Member, point: Point) -> None:
+def _show(session: Session, trial: Trial, point: Point) -> None:
     cluster = session.cluster
-    print(f"{member.id} is held at {point.name} ({point.label})")
+    print(f"{trial.id} is held at {point.name} ({point.label})")
     for name in ("app", "sidecar", "witness", "gate"):
         print(f"  {name:8} {getattr(cluster, name)}")
-    print(f"  ledger   {cluster.witness}/ledger?instance={member.id}")
+    print(f"  ledger   {cluster.witness}/ledger?instance={trial.id}")
     for victim in ("app", "daprd", "scheduler", "placement"):
         print(f"  {victim:10} {cluster.identity(victim)}")
 
@@ -286,17 +290,17 @@ def report(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _point(course: Course, name: str) -> Point:
-    for point in course.points:
+def _point(measured: MeasuredPath, name: str) -> Point:
+    for point in measured.points:
         if point.name == name:
             return point
-    some = "\n  ".join(point.name for point in course.points)
-    raise CommandError(f"{course.path.name} does not cross {name}; it crosses\n  {some}")
+    some = "\n  ".join(point.name for point in measured.points)
+    raise CommandError(f"{measured.path.name} does not cross {name}; it crosses\n  {some}")
 
 
 def _chosen_paths(setup: Setup, patterns: Sequence[str]) -> list[WorkflowPath]:
     choice = Choice(faults=(NOTHING,), paths=tuple(patterns))
-    found = [path for path in setup.target.paths() if matrix.any_of(path.name, choice.paths)]
+    found = [path for path in setup.target.paths() if any_of(path.name, choice.paths)]
     if not found:
         raise CommandError(f"no path is called {', '.join(patterns)}")
     return found

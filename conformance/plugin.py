@@ -15,14 +15,16 @@ from typing import Any
 
 import pytest
 
-from conformance import cli, matrix
+from conformance import cli
 from conformance import report as reports
-from conformance.contract import TargetError
 from conformance.events import Judged
-from conformance.matrix import Choice, Score
-from conformance.points import Course
-from conformance.scenario import Fault
-from conformance.session import BATCH, CLUSTERS, Session, Setup, ended, opened
+from conformance.plan.contract import TargetError
+from conformance.plan.points import MeasuredPath
+from conformance.plan.scenario import Fault
+from conformance.run import matrix
+from conformance.run.choice import Choice
+from conformance.run.matrix import Score
+from conformance.run.session import BATCH, CLUSTERS, Session, Setup, ended, opened
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -140,7 +142,7 @@ class Engine:
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
         self._session: Session | None = None
-        self._courses: list[Course] = []
+        self._measured: list[MeasuredPath] = []
         self._expected: dict[Fault, set[str]] = {}
         self._verdicts: dict[Fault, dict[str, list[Judged]]] = {}
         self._score = Score()
@@ -175,9 +177,9 @@ class Engine:
         session = self._session or await self._open()
         wanted = self._expected[fault]
         choice = Choice(faults=(fault,), paths=tuple(wanted))
-        chosen = choice.scenarios(self._courses)
-        paths = [course.path for course in self._courses]
-        score = await matrix.run(session.bench(), chosen, paths, BATCH)
+        chosen = choice.scenarios(self._measured)
+        paths = [each.path for each in self._measured]
+        score = await matrix.run(session.context(), chosen, paths, BATCH)
         self._score.judged += score.judged
         found: dict[str, list[Judged]] = {}
         for judged in score.judged:
@@ -190,5 +192,5 @@ class Engine:
         self._session = session
         names = set().union(*self._expected.values())
         paths = [path for path in self.setup.target.paths() if path.name in names]
-        self._courses = await session.measure(paths)
+        self._measured = await session.measure(paths)
         return session

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from conformance.contract import Ending
-from conformance.patterns import operation
+from conformance.plan.contract import Ending
+from conformance.plan.patterns import operation
 
 LETTER = "notifier.send"
 CONFIRM = f"{LETTER} template=order_confirmed"

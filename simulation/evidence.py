@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from conformance.contract import Look, Request, Signal, WorkflowPath
-from conformance.evidence import Answer, Evidence
+from conformance.judge.evidence import Answer, Evidence
+from conformance.plan.contract import Request, Signal, StatusProbe, WorkflowPath
 from downstream.config import load
 from simulation.clock import EPOCH
 from simulation.endings import COURSES, LETTER, SKIPPABLE, Happened, endings
@@ -24,7 +24,7 @@ STARTS = ("/orders", "/tasks", "/deployments", "/approvals", "/documents", "/mon
 ALERTS = tuple(f"{LETTER} template=health_{what}" for what in ("warning", "critical", "recovery"))
 # Letters that are sent while an instance waits; how many is a matter of time.
 WAITING = ("please_sign", "please_decide")
-NOWHERE = Look(url="/workflows/{id}", ended={"/status": "ENDED"}, outcome="/outcome")
+NOWHERE = StatusProbe(url="/workflows/{id}", ended={"/status": "ENDED"}, outcome="/outcome")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Seen:
             attempts=self.attempts,
             effects=self.effects,
             answers=list(_answers(self)),
-            look=self.record,
+            status=self.record,
             missing=self.record is None,
             ended=self.ended,
             outcome=self.outcome,
@@ -85,7 +85,7 @@ class Seen:
             point="",
             before_repeat=_before_repeat(self),
             undoes=undoes(),
-            kin=COURSES[self.story.kind].outcomes,
+            sibling_outcomes=COURSES[self.story.kind].outcomes,
         )
 
 

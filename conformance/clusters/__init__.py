@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from conformance.contract import Target
+from conformance.plan.contract import Target
 
 Victim = Literal["app", "daprd", "scheduler", "placement", "store", "witness"]
 VICTIMS: tuple[Victim, ...] = ("app", "daprd", "scheduler", "placement", "store")

@@ -18,8 +18,8 @@ from conformance.clusters.leftovers import sweep
 from conformance.clusters.links import Links
 from conformance.clusters.parts import LINKS, Plan
 from conformance.clusters.ready import unready_worker
-from conformance.contract import Value
-from conformance.placeholders import environment, fill, make_secrets
+from conformance.plan.contract import Value
+from conformance.plan.placeholders import environment, fill, make_secrets
 from launcher.errors import NotReadyError
 from launcher.net import LOOPBACK, free_ports, status, wait_until
 

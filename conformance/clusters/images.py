@@ -25,7 +25,7 @@ from conformance.clusters import ClusterError, compose
 from conformance.clusters import packages as python_packages
 from conformance.clusters.bases import base, exists
 from conformance.clusters.docker import ensure_running, only_one
-from conformance.contract import App
+from conformance.plan.contract import App
 from launcher.errors import LauncherError
 from launcher.runtime import CORE, TOOLS, find_or_build
 from launcher.settings import ROOT, Settings

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from conformance.clusters import ClusterError, Options
 from conformance.clusters.tree import fresh_store_folder
-from conformance.placeholders import fill, make_secrets
+from conformance.plan.placeholders import fill, make_secrets
 from launcher import services
 from launcher.net import LOOPBACK, free_ports
 from launcher.postgres import Postgres, ensure_installed

@@ -23,8 +23,8 @@ from conformance.clusters.tree import (
     stopped,
     store_parent,
 )
-from conformance.contract import Value
-from conformance.placeholders import environment, fill
+from conformance.plan.contract import Value
+from conformance.plan.placeholders import environment, fill
 from launcher import services
 from launcher.errors import LauncherError, NotReadyError
 from launcher.files import last_lines

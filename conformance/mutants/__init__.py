@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from conformance.plan.scenario import Fault, ScenarioError
 from conformance.promises import PROMISES
-from conformance.scenario import Fault, ScenarioError
 
 FOLDER = Path(__file__).parent
 KEYS = ("summary", "promise", "paths", "points", "faults")

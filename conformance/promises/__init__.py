@@ -6,10 +6,10 @@ the promise holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import ModuleType
 
-from conformance.evidence import Evidence
+from conformance.judge.verdict import Check
 from conformance.promises import (
     all_or_nothing,
     at_most_once,
@@ -23,8 +23,6 @@ from conformance.promises import (
     settles,
     undo_wins,
 )
-
-Check = Callable[[Evidence], str | None]
 
 _MODULES: tuple[ModuleType, ...] = (
     at_most_once,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from conformance.contract import Ending
-from conformance.evidence import Evidence
-from conformance.patterns import matches, missing, operation, unexpected
+from conformance.judge.evidence import Evidence
+from conformance.plan.contract import Ending
+from conformance.plan.patterns import matches, missing, operation, unexpected
 
 
 def check(seen: Evidence) -> str | None:

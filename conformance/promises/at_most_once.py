@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from conformance.evidence import Evidence
-from conformance.patterns import counts
+from conformance.judge.evidence import Evidence
+from conformance.plan.patterns import counts
 
 
 def check(seen: Evidence) -> str | None:

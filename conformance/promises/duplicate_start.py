@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.evidence import Evidence
+from conformance.judge.evidence import Evidence
 
 
 def check(seen: Evidence) -> str | None:

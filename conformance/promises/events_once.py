@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from conformance.evidence import Evidence
-from conformance.patterns import complete
+from conformance.judge.evidence import Evidence
+from conformance.plan.patterns import complete
 
 REPEATED = ("event:", "client:signal")
 

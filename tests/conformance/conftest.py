@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from conformance import matrix
 from conformance import report as reports
 from conformance.events import Event, Judged, MutantJudged
-from conformance.matrix import Choice, Score
 from conformance.mutants import load as load_mutants
-from conformance.mutation import judge_mutants
-from conformance.points import Course
+from conformance.plan.points import MeasuredPath
+from conformance.plan.scenario import Fault
 from conformance.report.terminal import Terminal
-from conformance.scenario import Fault
-from conformance.session import BATCH, Session, Setup, ended, opened
+from conformance.run import matrix
+from conformance.run.choice import Choice
+from conformance.run.matrix import Score
+from conformance.run.mutation import judge_mutants
+from conformance.run.session import BATCH, Session, Setup, ended, opened
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,23 +31,23 @@ class Judge:
 
     runner: asyncio.Runner
     session: Session
-    courses: list[Course]
+    measured: list[MeasuredPath]
     score: Score
 
     def __call__(self, faults: str, *paths: str, points: tuple[str, ...] = ("*",)) -> list[Judged]:
         """Judges these points with these faults; returns all verdicts."""
         wanted = tuple(Fault.parse(text) for text in faults.split())
-        chosen = Choice(wanted, paths, points, depth="paths").scenarios(self.courses)
-        found = [course.path for course in self.courses]
-        bench = self.session.bench()
-        score = self.runner.run(matrix.run(bench, chosen, found, BATCH))
+        chosen = Choice(wanted, paths, points, depth="paths").scenarios(self.measured)
+        found = [each.path for each in self.measured]
+        context = self.session.context()
+        score = self.runner.run(matrix.run(context, chosen, found, BATCH))
         self.score.judged += score.judged
         return score.judged
 
     def mutants(self, *names: str) -> list[MutantJudged]:
         """Judges mutants and the unmutated application; returns those that were not caught."""
         chosen = [mutant for mutant in load_mutants() if mutant.name in names or not names]
-        work = judge_mutants(self.session, chosen, self.courses)
+        work = judge_mutants(self.session, chosen, self.measured)
         healthy, missed = self.runner.run(work)
         self.score.judged += healthy.judged
         assert_passed(healthy.judged, 1)
@@ -74,8 +75,8 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
             stack.enter_async_context(opened(setup, *listeners, command="make test"))
         )
         try:
-            courses = runner.run(session.measure(list(setup.target.paths())))
-            found = Judge(runner, session, courses, Score())
+            measured = runner.run(session.measure(list(setup.target.paths())))
+            found = Judge(runner, session, measured, Score())
             yield found
             session.emit(ended(found.score))
             reports.write(session.folder / "log.jsonl", session.folder)

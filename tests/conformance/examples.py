@@ -1,12 +1,12 @@
-"""A path, a course and the names of its points, for tests that need no runtime."""
+"""A path, a measured path and the names of its points, for tests that need no runtime."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from conformance.contract import Ending, Look, Request, WorkflowPath
-from conformance.points import Course
-from conformance.scenario import Fault, Point
+from conformance.plan.contract import Ending, Request, StatusProbe, WorkflowPath
+from conformance.plan.points import MeasuredPath, Point
+from conformance.plan.scenario import Fault
 
 KILL = Fault("app", "kill")
 LOST = Fault("witness", "lost")
@@ -18,7 +18,7 @@ def a_path(name: str = "order/done", **changes: Any) -> WorkflowPath:
         "summary": "",
         "workflow": name.partition("/")[0],
         "start": Request(url="{app}/orders"),
-        "look": Look(url="{app}/{id}", ended={"/status": "ENDED"}, outcome="/outcome"),
+        "look": StatusProbe(url="{app}/{id}", ended={"/status": "ENDED"}, outcome="/outcome"),
         "alerts": (),
         "script": (),
         "signals": (),
@@ -28,8 +28,8 @@ def a_path(name: str = "order/done", **changes: Any) -> WorkflowPath:
     return WorkflowPath(**{**given, **changes})
 
 
-def a_course(names: str, path: WorkflowPath | None = None) -> Course:
-    return Course(path or a_path(), tuple(Point(name, name) for name in names.split()), ())
+def measured(names: str, path: WorkflowPath | None = None) -> MeasuredPath:
+    return MeasuredPath(path or a_path(), tuple(Point(name, name) for name in names.split()), ())
 
 
 TURNS = "turn:1:dispatch turn:1:completion"

@@ -12,10 +12,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from conformance import cli, contract, points
+from conformance import cli
 from conformance.clusters import ClusterError, Options
 from conformance.clusters.processes import Processes
 from conformance.events import Judged, RunEnded, read
+from conformance.plan import contract
+from conformance.run import measure
 from launcher.settings import ROOT
 from tests.conformance.kit import TRANSFER, change, command, conformance, copied
 
@@ -258,7 +260,7 @@ def test_check_says_why_it_does_not_start(
 def test_check_says_what_the_application_answers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(points, "DEADLINE", 3.0)
+    monkeypatch.setattr(measure, "DEADLINE", 3.0)
     start = ("dapr/transfer/start?", "dapr/transfers/begin?")
     file = copied(tmp_path / "target", start)
     work = ("--work", str(tmp_path / "work"), "--paths", "transfer/poor")

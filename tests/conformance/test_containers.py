@@ -21,7 +21,7 @@ from conformance.clusters.docker import ensure_running
 from conformance.clusters.images import ensure
 from conformance.clusters.leftovers import OWNER, sweep
 from conformance.clusters.parts import LINKS
-from conformance.contract import load
+from conformance.plan.contract import load
 from launcher.net import wait_until
 from launcher.settings import ROOT
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from conformance import contract, placeholders
-from conformance.contract import Ending, PathSpec, Signal, TargetError
-from conformance.pointer import pointer
+from conformance.plan import contract, placeholders
+from conformance.plan.contract import Ending, PathSpec, Signal, TargetError
+from conformance.plan.json_pointer import resolve
 
 GOOD = """
 name = "mine"
@@ -128,4 +128,4 @@ def test_a_secret_is_made_for_every_name_and_is_the_same_everywhere(tmp_path: Pa
 )
 def test_a_pointer_leads_into_json_and_into_json_within(path: str, found: Any) -> None:
     document = {"a": {"b/c": [1, {"d~e": None}]}, "out": '{"x": [2]}', "text": "{"}
-    assert pointer(document, path) == found
+    assert resolve(document, path) == found

@@ -7,59 +7,60 @@ from typing import Any
 
 import pytest
 
-from conformance import matrix, patterns, scenario
-from conformance.aims import aim, holds, points_for
-from conformance.contract import Ending, Request, Signal
-from conformance.crowd import Member
 from conformance.events import Judged
-from conformance.faults import Fate, fate
-from conformance.matrix import Choice, Score
-from conformance.points import Course
-from conformance.scenario import DUPLICATE, NOTHING, Fault, Point, Scenario, ScenarioError
-from tests.conformance.examples import EFFECT, KILL, LOST, TURNS, a_course, a_path
+from conformance.faults.processes import InFlight, in_flight
+from conformance.plan import patterns, scenario
+from conformance.plan.contract import Ending, Request, Signal
+from conformance.plan.injection import holds, injection, points_for
+from conformance.plan.points import MeasuredPath, Point
+from conformance.plan.scenario import DUPLICATE, NOTHING, Fault, Scenario, ScenarioError
+from conformance.run import choice, matrix
+from conformance.run.choice import Choice
+from conformance.run.matrix import Score
+from tests.conformance.examples import EFFECT, KILL, LOST, TURNS, a_path, measured
 
 # --- what is chosen ------------------------------------------------------------------------------
 
 
-def chosen(choice: Choice, *courses: Course) -> list[str]:
-    return [str(each) for found in choice.scenarios(courses).values() for each in found]
+def chosen(wanted: Choice, *paths: MeasuredPath) -> list[str]:
+    return [str(each) for found in wanted.scenarios(paths).values() for each in found]
 
 
 def test_a_choice_takes_what_its_patterns_fit() -> None:
-    courses = (a_course(f"{TURNS} {EFFECT}"), a_course(TURNS, a_path("other/done")))
-    choice = Choice((KILL,), paths=("order/*",), points=("*:dispatch", "effect:*:after"))
-    assert chosen(choice, *courses) == [
+    paths = (measured(f"{TURNS} {EFFECT}"), measured(TURNS, a_path("other/done")))
+    wanted = Choice((KILL,), paths=("order/*",), points=("*:dispatch", "effect:*:after"))
+    assert chosen(wanted, *paths) == [
         "order/done@turn:1:dispatch!app:kill",
         "order/done@effect:bank.debit:1:after!app:kill",
     ]
-    assert chosen(Choice((KILL,), paths=("nothing",)), *courses) == []
+    assert chosen(Choice((KILL,), paths=("nothing",)), *paths) == []
 
 
 def test_a_choice_of_single_scenarios_takes_these_only() -> None:
     only = frozenset({"order/done@turn:1:completion!app:kill"})
-    assert chosen(Choice((KILL,), only=only), a_course(TURNS)) == list(only)
+    assert chosen(Choice((KILL,), only=only), measured(TURNS)) == list(only)
 
 
 def test_a_beginning_in_common_is_judged_once_unless_every_path_is_wanted() -> None:
-    courses = (a_course(TURNS), a_course(f"{TURNS} turn:2:dispatch", a_path("order/refused")))
-    assert chosen(Choice((KILL,)), *courses) == [
+    paths = (measured(TURNS), measured(f"{TURNS} turn:2:dispatch", a_path("order/refused")))
+    assert chosen(Choice((KILL,)), *paths) == [
         "order/done@turn:1:dispatch!app:kill",
         "order/done@turn:1:completion!app:kill",
         "order/refused@turn:2:dispatch!app:kill",
     ]
-    assert len(chosen(Choice((KILL,), depth="paths"), *courses)) == 5
+    assert len(chosen(Choice((KILL,), depth="paths"), *paths)) == 5
 
 
 def test_the_beginning_is_judged_where_the_path_before_it_was_not_chosen() -> None:
-    courses = (a_course(TURNS), a_course(TURNS, a_path("order/refused")))
-    assert len(chosen(Choice((KILL,), paths=("order/refused",)), *courses)) == 2
+    paths = (measured(TURNS), measured(TURNS, a_path("order/refused")))
+    assert len(chosen(Choice((KILL,), paths=("order/refused",)), *paths)) == 2
 
 
 def test_everything_is_the_matrix_and_more_and_nothing_twice() -> None:
-    every = matrix.everything()
+    every = choice.everything()
     assert len(set(every)) == len(every)
-    assert set(matrix.matrix()) < set(every)
-    assert len(matrix.matrix()) == 15
+    assert set(choice.matrix()) < set(every)
+    assert len(choice.matrix()) == 15
 
 
 @pytest.mark.parametrize(
@@ -96,12 +97,12 @@ def a_verdict(word: Any) -> Judged:
     return Judged(**texts, verdict=word, fired=True, seconds=0.0)
 
 
-# --- aims ----------------------------------------------------------------------------------------
+# --- injections ---------------------------------------------------------------------------------
 
 
-def aimed(point: Point, fault: Fault, *script: dict[str, Any]) -> Any:
+def injected(point: Point, fault: Fault, *script: dict[str, Any]) -> Any:
     path = a_path(script=script)
-    return aim(Scenario(path.name, point, fault), Member("i-1", path))
+    return injection(Scenario(path.name, point, fault), path, "i-1")
 
 
 DEBIT = Point("effect:bank.debit:1:before", "", "{id}/debit")
@@ -109,37 +110,37 @@ MATCH = {"instance": "i-1", "operation": "bank.debit", "key": "i-1/debit"}
 
 
 def test_a_process_fault_holds_a_message_at_the_gate() -> None:
-    found = aimed(Point("turn:1:dispatch", ""), KILL)
+    found = injected(Point("turn:1:dispatch", ""), KILL)
     rule = {"instance": "i-1", "point": "turn:1:dispatch", "action": "hold"}
     assert (found.gate, found.witness, found.fault) == ([rule], [], rule)
 
 
 def test_a_duplicate_is_one_rule_of_the_gate() -> None:
-    found = aimed(Point("activity:debit:1:completion", ""), DUPLICATE)
+    found = injected(Point("activity:debit:1:completion", ""), DUPLICATE)
     assert found.gate[0]["action"] == "duplicate"
 
 
 def test_what_a_client_sends_and_what_is_over_needs_no_rule() -> None:
     for point, fault in (("client:start", DUPLICATE), ("client:start", NOTHING)):
-        assert aimed(Point(point, ""), fault).gate == []
-    assert aimed(Point("end:acknowledged", ""), KILL).gate == []
+        assert injected(Point(point, ""), fault).gate == []
+    assert injected(Point("end:acknowledged", ""), KILL).gate == []
 
 
 def test_an_effect_is_held_at_the_witness() -> None:
-    assert aimed(DEBIT, KILL).witness == [{"match": MATCH, "then": {"hold": "before"}}]
+    assert injected(DEBIT, KILL).witness == [{"match": MATCH, "then": {"hold": "before"}}]
 
 
 def test_a_hold_is_added_to_what_the_path_wants_of_the_same_request() -> None:
     ours = {"match": {"operation": "bank.debit"}, "then": {"status": 503}, "attempts": [1]}
     others = {"match": {"operation": "mail.send"}, "then": {"hang": True}}
-    hold, *own = aimed(DEBIT, KILL, ours, others).witness
+    hold, *own = injected(DEBIT, KILL, ours, others).witness
     assert hold == {"match": MATCH, "then": {"status": 503, "hold": "before"}, "attempts": [1]}
     assert [rule["match"]["operation"] for rule in own] == ["bank.debit", "mail.send"]
 
 
 def test_a_hold_is_not_added_to_a_rule_for_another_key() -> None:
     other = {"match": {"operation": "bank.debit", "key": "{id}/fee"}, "then": {"status": 503}}
-    assert aimed(DEBIT, KILL, other).witness[0]["then"] == {"hold": "before"}
+    assert injected(DEBIT, KILL, other).witness[0]["then"] == {"hold": "before"}
 
 
 @pytest.mark.parametrize(
@@ -155,31 +156,31 @@ def test_an_outage_meets_the_first_attempt_before_the_path_s_own_rules(
     kind: str, then: dict[str, Any]
 ) -> None:
     own = {"match": {"operation": "bank.debit"}, "then": {"status": 500}}
-    found = aimed(DEBIT, Fault("witness", kind), own)
+    found = injected(DEBIT, Fault("witness", kind), own)
     assert found.witness[0] == {"match": MATCH, "then": then, "attempts": [1]} == found.fault
     assert len(found.witness) == 2
 
 
 def test_a_refused_connection_holds_like_a_process_fault() -> None:
     assert holds(Fault("witness", "refused"))
-    assert aimed(DEBIT, Fault("witness", "refused")).witness[0]["then"] == {"hold": "before"}
+    assert injected(DEBIT, Fault("witness", "refused")).witness[0]["then"] == {"hold": "before"}
     assert not holds(LOST)
     assert not holds(DUPLICATE)
 
 
-def names_of(fault: Fault, course: Course) -> list[str]:
-    return [point.name for point in points_for(course, fault)]
+def names_of(fault: Fault, path: MeasuredPath) -> list[str]:
+    return [point.name for point in points_for(path, fault)]
 
 
 def test_every_fault_has_its_own_points() -> None:
     signal = Signal(requests=(Request(url="{app}/go"),))
     undecided = "effect:mail.send:1:before"
     messages = "start:request start:response turn:1:dispatch turn:1:completion end:acknowledged"
-    course = a_course(f"{messages} {EFFECT} {undecided}", a_path(signals=(signal,)))
-    assert len(names_of(KILL, course)) == 8
-    assert names_of(LOST, course) == ["effect:bank.debit:1:before"], "only where all is decided"
-    assert names_of(NOTHING, course) == ["client:start"]
-    assert names_of(DUPLICATE, course) == [
+    path = measured(f"{messages} {EFFECT} {undecided}", a_path(signals=(signal,)))
+    assert len(names_of(KILL, path)) == 8
+    assert names_of(LOST, path) == ["effect:bank.debit:1:before"], "only where all is decided"
+    assert names_of(NOTHING, path) == ["client:start"]
+    assert names_of(DUPLICATE, path) == [
         "client:start",
         "client:signal-1",
         "start:request",
@@ -194,19 +195,19 @@ def test_every_fault_has_its_own_points() -> None:
 @pytest.mark.parametrize(
     ("victim", "kind", "expected"),
     [
-        ("app", "kill", Fate("drop", "drop", "drop")),
-        ("daprd", "cut", Fate("pass", "pass", "pass")),
-        ("app", "pause", Fate("pass", "pass", "pass")),
-        ("app", "stop", Fate("drop", "pass", "pass")),
-        ("daprd", "pause", Fate("pass", "pass", "pass")),
-        ("scheduler", "kill", Fate("pass", "pass", "pass")),
-        ("store", "cut", Fate("pass", "pass", "pass")),
+        ("app", "kill", InFlight("drop", "drop", "drop")),
+        ("daprd", "cut", InFlight("pass", "pass", "pass")),
+        ("app", "pause", InFlight("pass", "pass", "pass")),
+        ("app", "stop", InFlight("drop", "pass", "pass")),
+        ("daprd", "pause", InFlight("pass", "pass", "pass")),
+        ("scheduler", "kill", InFlight("pass", "pass", "pass")),
+        ("store", "cut", InFlight("pass", "pass", "pass")),
     ],
 )
 def test_messages_die_with_the_process_at_the_end_of_their_link(
-    victim: str, kind: str, expected: Fate
+    victim: str, kind: str, expected: InFlight
 ) -> None:
-    assert fate(victim, kind) == expected
+    assert in_flight(victim, kind) == expected
 
 
 def test_a_scenario_is_read_as_it_is_written() -> None:

@@ -9,12 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from conformance.client import Witness
+from conformance.clients import WitnessClient
 from conformance.clusters import Cluster, Options, Victim
 from conformance.clusters.processes import Processes
-from conformance.contract import load
-from conformance.crowd import Crowd, Member
-from conformance.points import script
+from conformance.plan.contract import load
+from conformance.plan.injection import script
+from conformance.run.driver import Driver
+from conformance.run.trial import Trial
 from tests.conformance.conftest import ROOT
 
 TARGET = load(ROOT / "target.toml")
@@ -60,28 +61,28 @@ async def live(
     cluster: Cluster, tag: str, kills: tuple[tuple[int, Victim], ...]
 ) -> dict[tuple[str, str], Ledger]:
     paths = [path for path in TARGET.paths() if path.name in PATHS]
-    members = [Member(f"{tag}-{n}", path) for n, path in enumerate(paths)]
-    witness = Witness(cluster.witness)
-    await witness.script([rule for member in members for rule in script(member)])
+    trials = [Trial(f"{tag}-{n}", path) for n, path in enumerate(paths)]
+    witness = WitnessClient(cluster.witness)
+    await witness.script([rule for trial in trials for rule in script(trial.path, trial.id)])
     before = len((await witness.ledger())["attempts"])
     # Driven alike in both: nobody asks the gate, which only lets through what comes.
-    async with Crowd(members, cluster.values, None, witness) as crowd:
-        crowd.start()
+    async with Driver(trials, cluster.values, None, witness) as driver:
+        driver.start()
         for attempts, victim in kills:
             await attempted(witness, before + attempts)
             await asyncio.to_thread(cluster.kill, victim)
-        await crowd.settle(time.monotonic() + DEADLINE)
+        await driver.settle(time.monotonic() + DEADLINE)
     found = {}
-    for member in members:
-        assert member.ended, f"{member.path.name}: {member.look} {member.failure}"
-        rows = (await witness.ledger(member.id))["effects"]
-        found[tag, member.path.name] = [told(row, member.id) for row in rows]
+    for trial in trials:
+        assert trial.ended, f"{trial.path.name}: {trial.status.document} {trial.failure}"
+        rows = (await witness.ledger(trial.id))["effects"]
+        found[tag, trial.path.name] = [told(row, trial.id) for row in rows]
     await witness.clear()
     await witness.close()
     return found
 
 
-async def attempted(witness: Witness, count: int) -> None:
+async def attempted(witness: WitnessClient, count: int) -> None:
     async with asyncio.timeout(DEADLINE):
         while True:
             if len((await witness.ledger())["attempts"]) >= count:

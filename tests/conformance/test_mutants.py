@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance.contract import load as load_target
 from conformance.mutants import FOLDER, Mutant, MutantError, apply, load, read
+from conformance.plan.contract import load as load_target
 from conformance.promises import PROMISES
 
 ROOT = Path(__file__).parents[2]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance import points
-from conformance.crowd import Member
-from conformance.points import Course
-from conformance.scenario import Point
+from conformance.plan.points import MeasuredPath, Point, distinct
+from conformance.run import measure
+from conformance.run.trial import Trial
 from tests.conformance.examples import a_path
 
 
@@ -25,9 +24,9 @@ def ledger(*rows: tuple[float, str, str, str]) -> dict[str, list[dict[str, Any]]
 
 
 def test_an_effect_is_two_points_and_its_second_attempt_none() -> None:
-    member = Member("i-1", a_path())
-    crossed = points._effects(
-        member,
+    trial = Trial("i-1", a_path())
+    crossed = measure._effects(
+        trial,
         ledger(
             (1, "bank.debit", "i-1/debit", "applied"),
             (2, "bank.debit", "i-1/debit", "duplicate"),
@@ -52,14 +51,14 @@ def test_an_effect_is_two_points_and_its_second_attempt_none() -> None:
 
 
 def test_points_are_in_the_order_of_time_and_know_what_was_before() -> None:
-    member = Member("i-1", a_path())
+    trial = Trial("i-1", a_path())
     rows = [
         {"point": "turn:2:dispatch", "label": "turn 2 (debit completed)", "at": _at(9)},
         {"point": "turn:1:dispatch", "label": "turn 1 (started)", "at": _at(1)},
         {"point": "activity:debit:1:dispatch", "label": "debit", "at": _at(2)},
     ]
-    effects = points._effects(member, ledger((3, "bank.debit", "i-1/debit", "applied")))
-    ordered = points._in_order(rows, effects)
+    effects = measure._effects(trial, ledger((3, "bank.debit", "i-1/debit", "applied")))
+    ordered = measure._in_order(rows, effects)
     assert [(each.name, each.before) for each in ordered] == [
         ("turn:1:dispatch", ()),
         ("activity:debit:1:dispatch", ("turn 1 (started)",)),
@@ -78,11 +77,11 @@ def _at(second: int) -> float:
 def test_the_same_point_after_something_else_is_another_one() -> None:
     same = (Point("turn:1:dispatch", "turn 1"), Point("turn:2:dispatch", "turn 2", None, ("ok",)))
     other = (same[0], Point("turn:2:dispatch", "turn 2", None, ("refused",)))
-    first, second, third = points.distinct(
+    first, second, third = distinct(
         [
-            Course(a_path(), same, ()),
-            Course(a_path("order/refused"), other, ()),
-            Course(a_path("another/done"), same, ()),
+            MeasuredPath(a_path(), same, ()),
+            MeasuredPath(a_path("order/refused"), other, ()),
+            MeasuredPath(a_path("another/done"), same, ()),
         ],
         "states",
     )
@@ -96,25 +95,25 @@ def test_a_kind_of_point_is_judged_once_and_every_path_if_that_is_wanted() -> No
         Point("turn:2:dispatch", "turn 2, after a"),
         Point("turn:5:dispatch", "turn 5, after a"),
     )
-    courses = [Course(a_path(), turns, ()), Course(a_path("order/refused"), turns, ())]
-    kinds = points.distinct(courses, "kinds")
+    paths = [MeasuredPath(a_path(), turns, ()), MeasuredPath(a_path("order/refused"), turns, ())]
+    kinds = distinct(paths, "kinds")
     assert [course.points for course in kinds] == [turns[:1], ()]
-    assert points.distinct(courses, "paths") == courses
+    assert distinct(paths, "paths") == paths
 
 
 def test_a_point_that_not_every_run_crosses_is_unstable() -> None:
     always, now_and_then = Point("turn:1:dispatch", ""), Point("turn:2:dispatch", "")
-    course = points._course(a_path(), [[always, now_and_then], [always]])
+    course = measure._measured(a_path(), [[always, now_and_then], [always]])
     assert course.points == (always,)
     assert course.unstable == ("turn:2:dispatch",)
 
 
 def test_a_key_that_differs_from_run_to_run_is_not_aimed_at() -> None:
     runs = [[Point("effect:mail.send:1:before", "", f"{{id}}/{n}")] for n in range(2)]
-    assert points._course(a_path(), runs).points[0].key is None
+    assert measure._measured(a_path(), runs).points[0].key is None
 
 
 def test_a_way_is_as_long_as_in_the_slowest_run() -> None:
     quick, slow = (Point("turn:1:dispatch", "", after=s, silence=s / 2) for s in (1.0, 3.0))
-    (point,) = points._course(a_path(), [[quick], [slow]]).points
+    (point,) = measure._measured(a_path(), [[quick], [slow]]).points
     assert (point.after, point.silence) == (3.0, 1.5)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from conformance.contract import Ending, Look, Request, Signal, WorkflowPath
-from conformance.evidence import Answer, Evidence
-from conformance.judge import Hit, broken_promises, verdict
+from conformance.judge.evidence import Answer, Evidence
+from conformance.judge.verdict import Hit, broken_promises, verdict
+from conformance.plan.contract import Ending, Request, Signal, StatusProbe, WorkflowPath
 from conformance.promises import PROMISES, text
 
 UNDOES = {"bank.refund": "bank.charge", "stock.release": "stock.reserve", "mail.send": "mail.send"}
@@ -26,7 +26,7 @@ def path(*endings: Ending, **changes: Any) -> WorkflowPath:
         "summary": "",
         "workflow": "order",
         "start": Request(url="{app}/orders"),
-        "look": Look(url="{app}/{id}", ended={"/status": "ENDED"}, outcome="/outcome"),
+        "look": StatusProbe(url="{app}/{id}", ended={"/status": "ENDED"}, outcome="/outcome"),
         "alerts": (),
         "script": (),
         "signals": (),
@@ -55,7 +55,7 @@ def seen(way: WorkflowPath, effects: list[dict[str, Any]], **changes: Any) -> Ev
         "attempts": [],
         "effects": effects,
         "answers": [Answer(0.0, "start", 202)],
-        "look": {"status": "ENDED", "outcome": outcome},
+        "status": {"status": "ENDED", "outcome": outcome},
         "missing": False,
         "ended": True,
         "outcome": outcome,
@@ -67,13 +67,13 @@ def seen(way: WorkflowPath, effects: list[dict[str, Any]], **changes: Any) -> Ev
         "fault": "app:kill",
         "point": "turn:1:dispatch",
         "undoes": UNDOES,
-        "kin": frozenset({"DONE", "UNDONE"}),
+        "sibling_outcomes": frozenset({"DONE", "UNDONE"}),
     }
     return Evidence(**{**given, **changes})
 
 
 def broken(evidence: Evidence) -> set[str]:
-    names, crashed = broken_promises(evidence)
+    names, crashed = broken_promises(evidence, PROMISES)
     assert crashed == ""
     return set(names)
 
@@ -116,7 +116,7 @@ def test_what_was_undone_may_be_done_again_where_that_is_declared() -> None:
     ],
 )
 def test_half_undone_or_undone_in_the_wrong_order(effects: list[dict[str, Any]], why: str) -> None:
-    assert why in broken_promises(seen(path(UNDONE), effects))[0]["all_or_nothing"]
+    assert why in broken_promises(seen(path(UNDONE), effects), PROMISES)[0]["all_or_nothing"]
 
 
 def test_undone_although_it_was_done() -> None:
@@ -180,8 +180,8 @@ def test_the_answer_to_who_decides_is_the_truth(
     answers = [Answer(1.0, "signal 1", 200, claims) for claims in accepted]
     answers.append(Answer(1.0, "signal 1", 409, "REJECTED"))
     effects = [CHARGE] if outcome == "APPROVED" else []
-    kin = frozenset({"APPROVED", "REJECTED"})
-    evidence = seen(DECIDED, effects, answers=answers, outcome=outcome, kin=kin)
+    siblings = frozenset({"APPROVED", "REJECTED"})
+    evidence = seen(DECIDED, effects, answers=answers, outcome=outcome, sibling_outcomes=siblings)
     assert ("one_decision" not in broken(evidence)) is holds
 
 
@@ -244,7 +244,7 @@ def test_without_proof_of_the_fault_nothing_is_passed() -> None:
 
 def test_a_check_that_crashes_is_unknown() -> None:
     damaged = seen(path(DONE), [{"operation": "bank.charge"}])
-    names, crashed = broken_promises(damaged)
+    names, crashed = broken_promises(damaged, PROMISES)
     assert "crashed" in crashed
     assert verdict(names, crashed, FIRED)[0] in ("unknown", "fail")
     assert verdict({}, crashed, FIRED)[0] == "unknown"

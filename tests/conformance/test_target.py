@@ -15,9 +15,9 @@ from app.api.monitors import MonitorRequest
 from app.api.orders import OrderRequest
 from app.api.tasks import TaskRequest
 from app.settings import Settings
-from conformance.contract import WorkflowPath, load
-from conformance.patterns import operation
-from conformance.placeholders import environment, fill, make_secrets
+from conformance.plan.contract import WorkflowPath, load
+from conformance.plan.patterns import operation
+from conformance.plan.placeholders import environment, fill, make_secrets
 from downstream.config import load as load_providers
 from downstream.script import NewRule
 from workflows import VERSIONS

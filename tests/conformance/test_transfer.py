@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from conformance import cli, contract, matrix
+from conformance import cli
 from conformance.events import Judged
-from conformance.matrix import Choice
-from conformance.points import Course
-from conformance.scenario import Fault
-from conformance.session import BATCH, Session, Setup, opened
+from conformance.plan import contract
+from conformance.plan.points import MeasuredPath
+from conformance.plan.scenario import Fault
+from conformance.run import matrix
+from conformance.run.choice import Choice
+from conformance.run.session import BATCH, Session, Setup, opened
 from downstream import config
 from tests.conformance.kit import TRANSFER
 
@@ -56,17 +58,21 @@ async def session(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ses
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def courses(session: Session) -> list[Course]:
+async def measured(session: Session) -> list[MeasuredPath]:
     return await session.measure(session.setup.target.paths())
 
 
 async def judged(
-    session: Session, courses: list[Course], faults: list[str], paths: tuple[str, ...], bug: str
+    session: Session,
+    measured: list[MeasuredPath],
+    faults: list[str],
+    paths: tuple[str, ...],
+    bug: str,
 ) -> list[Judged]:
     choice = Choice(faults=tuple(Fault.parse(text) for text in faults), paths=paths)
     patience = matrix.hurried(session.setup.target.paths(), HURRY)
-    bench = session.bench(bug or None)
-    score = await matrix.run(bench, choice.scenarios(courses), patience, BATCH)
+    context = session.context(bug or None)
+    score = await matrix.run(context, choice.scenarios(measured), patience, BATCH)
     return score.judged
 
 
@@ -95,14 +101,14 @@ async def test_shares_no_code_with_ours() -> None:
     assert "dapr.ext.workflow" in names
 
 
-async def test_every_path_crosses_the_same_points_every_time(courses: list[Course]) -> None:
-    assert {course.path.name: course.unstable for course in courses if course.unstable} == {}
-    assert len(courses) == 6
+async def test_every_path_crosses_the_same_points_every_time(measured: list[MeasuredPath]) -> None:
+    assert {course.path.name: course.unstable for course in measured if course.unstable} == {}
+    assert len(measured) == 6
 
 
-async def test_the_correct_version_passes(session: Session, courses: list[Course]) -> None:
+async def test_the_correct_version_passes(session: Session, measured: list[MeasuredPath]) -> None:
     faults = ["app:kill", "daprd:kill", "duplicate", "outage:lost", "outage:5xx"]
-    verdicts = await judged(session, courses, faults, PATHS, "")
+    verdicts = await judged(session, measured, faults, PATHS, "")
     assert told(verdicts, "fail") == []
     assert told(verdicts, "unknown") == []
     assert all(each.fired for each in verdicts)
@@ -112,11 +118,13 @@ async def test_the_correct_version_passes(session: Session, courses: list[Course
 
 
 @pytest.mark.parametrize("bug", BUGS)
-async def test_a_planted_bug_is_found(session: Session, courses: list[Course], bug: str) -> None:
+async def test_a_planted_bug_is_found(
+    session: Session, measured: list[MeasuredPath], bug: str
+) -> None:
     path, fault, promise = BUGS[bug]
     await asyncio.to_thread(session.cluster.replace_app, None, {"BUGS": bug})
     try:
-        verdicts = await judged(session, courses, [fault], (path,), bug)
+        verdicts = await judged(session, measured, [fault], (path,), bug)
     finally:
         await asyncio.to_thread(session.cluster.replace_app, None, {})
     broken = Counter(name for each in verdicts for name in each.broken)

@@ -18,19 +18,19 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from conformance import points
-from conformance.batch import Bench
-from conformance.client import Gate, Witness
+from conformance.clients import GateClient, WitnessClient
 from conformance.clusters import Cluster, Options
-from conformance.contract import Target, TargetError, WorkflowPath
-from conformance.contract import load as load_target
 from conformance.events import Event, Judged, Listener, Log, RunEnded, RunStarted
-from conformance.faults import UNHEALED, WEDGED
-from conformance.matrix import Score
-from conformance.placeholders import fill
-from conformance.points import Course
+from conformance.faults.processes import UNHEALED, WEDGED
+from conformance.plan.contract import Target, TargetError, WorkflowPath
+from conformance.plan.contract import load as load_target
+from conformance.plan.placeholders import fill
+from conformance.plan.points import MeasuredPath
+from conformance.plan.scenario import Fault
 from conformance.promises import PROMISES, text
-from conformance.scenario import Fault
+from conformance.run.context import RunContext
+from conformance.run.matrix import Score
+from conformance.run.measure import measure
 from downstream.config import ConfigError
 from downstream.config import load as load_providers
 from launcher.runtime import TOOLS
@@ -96,14 +96,14 @@ class Session:
 
     setup: Setup
     cluster: Cluster
-    gate: Gate
-    witness: Witness
+    gate: GateClient
+    witness: WitnessClient
     emit: Listener
     folder: Path
     tag: str
     numbers: itertools.count[int] = field(default_factory=itertools.count)
 
-    async def measure(self, paths: Sequence[WorkflowPath]) -> list[Course]:
+    async def measure(self, paths: Sequence[WorkflowPath]) -> list[MeasuredPath]:
         """Dry runs of these paths.
 
         Raises:
@@ -112,25 +112,27 @@ class Session:
         """
         for path in paths:
             _require_values(path, {**self.cluster.values, "id": ""})
-        return await points.measure(self.cluster, paths, self.tag, self.emit)
+        return await measure(self.cluster, paths, self.tag, self.emit)
 
-    def bench(self, mutant: str | None = None) -> Bench:
+    def context(self, mutant: str | None = None) -> RunContext:
         """What batches share; of a mutated application when it is named."""
         target = self.setup.target
         providers = load_providers(target.folder / target.witness.config)
-        kin: dict[str, frozenset[str]] = {}
+        siblings: dict[str, frozenset[str]] = {}
         for path in target.paths():
             outcomes = {ending.outcome for ending in path.endings}
-            kin[path.workflow] = kin.get(path.workflow, frozenset()) | outcomes
+            known = siblings.get(path.workflow, frozenset())
+            siblings[path.workflow] = known | outcomes
         repeat = f"python -m conformance run {self.setup.flags}"
-        return Bench(
+        return RunContext(
             cluster=self.cluster,
             gate=self.gate,
             witness=self.witness,
             emit=self.emit,
+            promises=PROMISES,
             tag=self.tag if mutant is None else f"{self.tag}-{mutant.replace('_', '-')}",
             undoes={each.undo: name for name, each in providers.operations.items() if each.undo},
-            kin=kin,
+            sibling_outcomes=siblings,
             patience=WEDGED if target.heals_wedge else UNHEALED,
             repeat=repeat if mutant is None else f"{repeat} --mutant {mutant}",
             mutant=mutant,
@@ -167,7 +169,7 @@ async def opened(setup: Setup, *listeners: Listener, command: str) -> AsyncItera
     except BaseException:
         log.close()
         raise
-    gate, witness = Gate(cluster.gate), Witness(cluster.witness)
+    gate, witness = GateClient(cluster.gate), WitnessClient(cluster.witness)
     tag = f"c{int(time.time()) % 1_000_000:06d}"
     try:
         yield Session(setup, cluster, gate, witness, log, folder, tag)

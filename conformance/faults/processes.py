@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from conformance.client import Gate
+from conformance.clients import GateClient
 from conformance.clusters import LINKS_OF, Cluster, ClusterError, Victim
 from conformance.events import Listener, Note
 
@@ -17,7 +17,7 @@ APART = 3.0  # seconds that links are cut
 BACK = 60.0  # seconds for a victim to answer again
 WEDGED = 20.0  # seconds without a connected worker after which the sidecar is replaced
 UNHEALED = 5.0  # the same, for a target that says that it does not heal a wedge by itself
-LET_GO = 0.5  # seconds after which a graceful stop is not made to wait for what we hold
+NOT_WAITED_FOR = 0.5  # seconds after which a graceful stop is not made to wait for what we hold
 
 Way = Literal["pass", "drop"]
 
@@ -33,15 +33,15 @@ class Proof:
 
 
 @dataclass(frozen=True)
-class Fate:
-    """What becomes of the messages that are in flight when a fault strikes."""
+class InFlight:
+    """What becomes of the messages that are in flight when a fault is injected."""
 
     dispatch: Way
     completion: Way
     request: Way
 
 
-def fate(victim: str, kind: str) -> Fate:
+def in_flight(victim: str, kind: str) -> InFlight:
     """Messages die with the process at either end of their link; others are only late.
 
     The gate itself loses what is held when a link is cut or a worker is given up. What is held by
@@ -54,25 +54,25 @@ def fate(victim: str, kind: str) -> Fate:
     feature WorkflowsClusteredDeployment it keeps it for the next turn: dapr/dapr#10482.)
     """
     if victim in ("app", "daprd") and kind == "kill":
-        return Fate("drop", "drop", "drop")
+        return InFlight("drop", "drop", "drop")
     if victim in ("app", "daprd") and kind == "stop":
-        return Fate("drop", "pass", "pass")
-    return Fate("pass", "pass", "pass")
+        return InFlight("drop", "pass", "pass")
+    return InFlight("pass", "pass", "pass")
 
 
-async def strike(
+async def inject(
     cluster: Cluster,
-    gate: Gate | None,
+    gate: GateClient | None,
     victim: Victim,
     kind: str,
-    let_go: Callable[[], Awaitable[None]],
+    release: Callable[[], Awaitable[None]],
     emit: Listener,
     *,
     patience: float = WEDGED,
 ) -> Proof:
     """Does it, heals it, and returns when everything answers again.
 
-    `let_go` releases what the gates hold; it is called at the moment that belongs to the fault.
+    `release` releases what the gates hold; it is called at the moment that belongs to the fault.
 
     Raises:
         ClusterError: the cluster does not obey, or does not come back.
@@ -81,15 +81,15 @@ async def strike(
     match kind:
         case "kill":
             text = await _kill(cluster, victim)
-            await let_go()
+            await release()
         case "stop":
-            text = await _stop(cluster, victim, let_go)
+            text = await _stop(cluster, victim, release)
         case "pause":
             text = await _pause(cluster, gate, victim)
-            await let_go()
+            await release()
         case "cut":
             text = await _cut(cluster, gate, victim)
-            await let_go()
+            await release()
         case _:
             raise ClusterError(f"there is no fault {kind}")
     await come_back(cluster, victim, emit, patience)
@@ -125,16 +125,16 @@ async def _kill(cluster: Cluster, victim: Victim) -> str:
     return f"SIGKILL, {before} is gone"
 
 
-async def _stop(cluster: Cluster, victim: Victim, let_go: Callable[[], Awaitable[None]]) -> str:
+async def _stop(cluster: Cluster, victim: Victim, release: Callable[[], Awaitable[None]]) -> str:
     before = cluster.identity(victim)
     stopping = asyncio.create_task(asyncio.to_thread(cluster.terminate, victim))
-    await asyncio.wait({stopping}, timeout=LET_GO)
-    await let_go()
+    await asyncio.wait({stopping}, timeout=NOT_WAITED_FOR)
+    await release()
     await stopping
     return f"SIGTERM, {before} has ended"
 
 
-async def _pause(cluster: Cluster, gate: Gate | None, victim: Victim) -> str:
+async def _pause(cluster: Cluster, gate: GateClient | None, victim: Victim) -> str:
     await asyncio.to_thread(cluster.pause, victim)
     began = time.monotonic()
     try:
@@ -151,7 +151,7 @@ async def _pause(cluster: Cluster, gate: Gate | None, victim: Victim) -> str:
     return f"frozen for {time.monotonic() - began:.1f} s"
 
 
-async def _cut(cluster: Cluster, gate: Gate | None, victim: Victim) -> str:
+async def _cut(cluster: Cluster, gate: GateClient | None, victim: Victim) -> str:
     links = LINKS_OF[victim]
     await asyncio.to_thread(cluster.cut, *links)
     began = time.monotonic()
@@ -166,5 +166,5 @@ async def _cut(cluster: Cluster, gate: Gate | None, victim: Victim) -> str:
     finally:
         await asyncio.to_thread(cluster.mend, *links)
         if "app-sidecar" in links and gate:
-            await gate.mend()
+            await gate.restore()
     return f"{', '.join(links)} refused for {time.monotonic() - began:.1f} s"

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from conformance.contract import Ending
+from conformance.plan.contract import Ending
 
 
 def operation(pattern: str) -> str:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 from conformance.clusters import VICTIMS
+from conformance.plan.points import Point
 
 PROCESS_FAULTS = ("kill", "pause", "cut", "stop")
 OUTAGES = ("refused", "5xx", "timeout", "lost", "slow")
-
-
-Depth = Literal["kinds", "states", "paths"]
-"""How much of what paths have in common is judged: every kind of point of a workflow once, every
-point in every state that an instance can be in there, or every point of every path."""
 
 
 class ScenarioError(ValueError):
@@ -57,45 +51,6 @@ NOTHING = Fault("nobody", "none")
 
 
 @dataclass(frozen=True)
-class Point:
-    """A boundary that an instance crosses; named as in `gates`. `key` is that of an effect.
-
-    In a key, `{id}` stands for the instance. The label is for people. `before` is what had happened
-    until then: two paths with the same point and the same `before` have not parted yet. `after` and
-    `silence` are seconds of a dry run: from its beginning to here, and the longest in which nothing
-    was crossed until then.
-    """
-
-    name: str
-    label: str
-    key: str | None = None
-    before: tuple[str, ...] = ()
-    after: float = field(default=0.0, compare=False)
-    silence: float = field(default=0.0, compare=False)
-
-    @property
-    def boundary(self) -> str:
-        """The last part of its name: dispatch, completion, before, after, request, response."""
-        return self.name.rpartition(":")[2]
-
-    @property
-    def kind(self) -> tuple[str, str, str]:
-        """What is crossed, wherever on a path: a turn or an activity, its label, boundary."""
-        what = self.name.partition(":")[0]
-        return what, re.sub(r"^turn \d+, ", "", self.label), self.boundary
-
-    @property
-    def at_witness(self) -> bool:
-        """Whether the witness holds it, and not the sidecar gate."""
-        return self.name.startswith("effect:")
-
-    @property
-    def impatient(self) -> bool:
-        """Whether somebody waits for an answer while it is held, and gives up after a while."""
-        return self.name.startswith(("effect:", "start:", "event:"))
-
-
-@dataclass(frozen=True)
 class Scenario:
     """A path, a point of it, and a fault; written `path@point!victim:fault`."""
 
@@ -105,6 +60,11 @@ class Scenario:
 
     def __str__(self) -> str:
         return f"{self.path}@{self.point.name}!{self.fault}"
+
+    @property
+    def workflow(self) -> str:
+        """The workflow that the path belongs to."""
+        return self.path.partition("/")[0]
 
 
 def parse(text: str) -> tuple[str, str, Fault]:

@@ -5,39 +5,40 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from conformance import matrix
 from conformance import mutants as known
-from conformance.contract import WorkflowPath
 from conformance.events import Judged, MutantJudged
-from conformance.matrix import Choice, Score, hurried
 from conformance.mutants import Mutant, MutantError
-from conformance.points import Course
-from conformance.scenario import Fault, Scenario
-from conformance.session import BATCH, Session
+from conformance.plan.contract import WorkflowPath
+from conformance.plan.points import MeasuredPath
+from conformance.plan.scenario import Fault, Scenario
+from conformance.run import matrix
+from conformance.run.choice import Choice
+from conformance.run.matrix import Score, hurried
+from conformance.run.session import BATCH, Session
 
 HURRY = 12.0  # seconds that a mutant has to settle: most of those that do not never will
 
 
 async def judge_mutants(
-    session: Session, chosen: Sequence[Mutant], measured: Sequence[Course] = ()
+    session: Session, chosen: Sequence[Mutant], known_points: Sequence[MeasuredPath] = ()
 ) -> tuple[Score, list[MutantJudged]]:
     """The score of the unmutated application, and the mutants that were not caught.
 
-    What was `measured` already is not measured again.
+    Paths whose points are known already are not measured again.
 
     Raises:
         MutantError: a mutant names a point that its path does not cross.
     """
     names = {name for mutant in chosen for name in mutant.paths}
     paths = [path for path in session.setup.target.paths() if path.name in names]
-    courses = measured or await session.measure(paths)
-    plans = {mutant.name: _scenarios(mutant, courses) for mutant in chosen}
+    measured = known_points or await session.measure(paths)
+    plans = {mutant.name: _scenarios(mutant, measured) for mutant in chosen}
     all_of_them: dict[Fault, dict[str, Scenario]] = {}
     for plan in plans.values():
         for fault, scenarios in plan.items():
             all_of_them.setdefault(fault, {}).update({str(each): each for each in scenarios})
     healthy = await matrix.run(
-        session.bench(),
+        session.context(),
         {fault: list(each.values()) for fault, each in all_of_them.items()},
         paths,
         BATCH,
@@ -58,9 +59,9 @@ async def _judge_mutant(
     plan: Mapping[Fault, list[Scenario]],
     paths: Sequence[WorkflowPath],
 ) -> MutantJudged:
-    await become(session, mutant)
-    bench = session.bench(mutant.name)
-    score = await matrix.run(bench, plan, hurried(paths, HURRY), BATCH)
+    await install(session, mutant)
+    context = session.context(mutant.name)
+    score = await matrix.run(context, plan, hurried(paths, HURRY), BATCH)
     broken: dict[str, int] = {}
     for judged in score.judged:
         for promise in judged.broken:
@@ -82,7 +83,7 @@ def _why_missed(judged: Sequence[Judged]) -> str:
     return unknown[0] if unknown else "every promise held"
 
 
-async def become(session: Session, mutant: Mutant) -> None:
+async def install(session: Session, mutant: Mutant) -> None:
     """From now on the cluster runs what the mutant makes of the application."""
     target = session.setup.target
     into = session.folder / "mutants" / mutant.name
@@ -90,14 +91,14 @@ async def become(session: Session, mutant: Mutant) -> None:
     await asyncio.to_thread(session.cluster.replace_app, into, {})
 
 
-def _scenarios(mutant: Mutant, courses: Sequence[Course]) -> Mapping[Fault, list[Scenario]]:
+def _scenarios(mutant: Mutant, measured: Sequence[MeasuredPath]) -> Mapping[Fault, list[Scenario]]:
     choice = Choice(
         faults=tuple(Fault.parse(text) for text in mutant.faults),
         paths=mutant.paths,
         points=mutant.points,
         depth="paths",
     )
-    chosen = choice.scenarios(courses)
+    chosen = choice.scenarios(measured)
     if missing := [str(fault) for fault in choice.faults if fault not in chosen]:
         where = f"{', '.join(mutant.points)} on {', '.join(mutant.paths)}"
         raise MutantError(f"{mutant.name}: no such point for {', '.join(missing)}: {where}")

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from conformance.crowd import Member
-from conformance.points import Course, script
-from conformance.scenario import (
+from conformance.plan.contract import WorkflowPath
+from conformance.plan.points import MeasuredPath, Point
+from conformance.plan.scenario import (
     DUPLICATE,
     NOTHING,
     OUTAGES,
     PROCESS_FAULTS,
     Fault,
-    Point,
     Scenario,
 )
 
@@ -27,7 +26,7 @@ OUTAGE_RULES: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Aim:
+class Injection:
     """The rules that make one instance meet its fault at its point."""
 
     gate: list[dict[str, Any]] = field(default_factory=list)
@@ -40,12 +39,12 @@ def holds(fault: Fault) -> bool:
     return fault.kind in (*PROCESS_FAULTS, "refused")
 
 
-def points_for(course: Course, fault: Fault) -> list[Point]:
+def points_for(measured: MeasuredPath, fault: Fault) -> list[Point]:
     """The points of a path at which a fault makes sense."""
-    decided = {point.name for point in course.points if point.name.endswith(":after")}
+    decided = {point.name for point in measured.points if point.name.endswith(":after")}
     effects = [
         point
-        for point in course.points
+        for point in measured.points
         if point.name.endswith(":before") and point.name.replace(":before", ":after") in decided
     ]
     if fault == NOTHING:
@@ -53,51 +52,60 @@ def points_for(course: Course, fault: Fault) -> list[Point]:
     if fault == DUPLICATE:
         crossing = [
             point
-            for point in course.points
+            for point in measured.points
             if not point.at_witness and point.boundary in ("request", "dispatch", "completion")
         ]
         signals = [
-            Point(f"client:signal-{n}", f"signal {n}") for n, _ in enumerate(course.path.signals, 1)
+            Point(f"client:signal-{n}", f"signal {n}")
+            for n, _ in enumerate(measured.path.signals, 1)
         ]
         return [Point("client:start", "start"), *signals, *crossing]
     if fault.kind in OUTAGES:
         return effects
-    return list(course.points)
+    return list(measured.points)
 
 
-def aim(scenario: Scenario, member: Member) -> Aim:
+def script(path: WorkflowPath, instance: str) -> list[dict[str, Any]]:
+    """The rules of the witness that make an instance take its path."""
+    rules = []
+    for rule in path.script:
+        match = {**rule.get("match", {}), "instance": instance}
+        if "key" in match:
+            match["key"] = match["key"].replace("{id}", instance)
+        rules.append({**rule, "match": match})
+    return rules
+
+
+def injection(scenario: Scenario, path: WorkflowPath, instance: str) -> Injection:
     """The rules for one instance; its path's own script comes behind them."""
     point, fault = scenario.point, scenario.fault
-    own = script(member)
+    own = script(path, instance)
     if point.at_witness:
-        stage = point.boundary
         if fault.kind in OUTAGE_RULES:
-            rule = {"match": _match(point, member), **OUTAGE_RULES[fault.kind]}
-            return Aim(witness=[rule, *own], fault=rule)
-        return Aim(witness=[*_held(point, member, own, stage), *own])
+            rule = {"match": _match(point, instance), **OUTAGE_RULES[fault.kind]}
+            return Injection(witness=[rule, *own], fault=rule)
+        return Injection(witness=[*_held(point, instance, own), *own])
     if fault == NOTHING or point.name.startswith("client:") or point.boundary == "acknowledged":
-        return Aim(witness=own)
+        return Injection(witness=own)
     action = "duplicate" if fault == DUPLICATE else "hold"
-    rule = {"instance": member.id, "point": point.name, "action": action}
-    return Aim(gate=[rule], witness=own, fault=rule)
+    rule = {"instance": instance, "point": point.name, "action": action}
+    return Injection(gate=[rule], witness=own, fault=rule)
 
 
-def _held(
-    point: Point, member: Member, own: list[dict[str, Any]], stage: str
-) -> list[dict[str, Any]]:
+def _held(point: Point, instance: str, own: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A request meets only one rule, so the hold is added to whatever the path wants of it."""
-    match = _match(point, member)
+    match, stage = _match(point, instance), point.boundary
     alike = [rule for rule in own if _covers(rule["match"], match)]
     if not alike:
         return [{"match": match, "then": {"hold": stage}}]
     return [{**rule, "match": match, "then": {**rule["then"], "hold": stage}} for rule in alike]
 
 
-def _match(point: Point, member: Member) -> dict[str, str]:
+def _match(point: Point, instance: str) -> dict[str, str]:
     operation = point.name.split(":")[1]
-    match = {"instance": member.id, "operation": operation}
+    match = {"instance": instance, "operation": operation}
     if point.key is not None:
-        match["key"] = point.key.replace("{id}", member.id)
+        match["key"] = point.key.replace("{id}", instance)
     return match
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -12,18 +12,18 @@ DEADLINE = 15.0  # seconds for one request
 
 
 @dataclass(frozen=True)
-class Seen:
+class InstanceView:
     """What the gate knows of an instance; see `conformance.gates`."""
 
     turns: int = 0
-    completed: Mapping[str, int] = None  # type: ignore[assignment]
+    completed: Mapping[str, int] = field(default_factory=dict)
     idle: bool = False
     held: str | None = None
     fired: Sequence[str] = ()
     ended: str | None = None
 
 
-class Gate:
+class GateClient:
     """The control of the sidecar gate."""
 
     def __init__(self, url: str) -> None:
@@ -52,7 +52,7 @@ class Gate:
         """Breaks every stream and refuses calls."""
         await self._ask("POST", "/cut")
 
-    async def mend(self) -> None:
+    async def restore(self) -> None:
         """Lets streams and calls through again."""
         await self._ask("POST", "/mend")
 
@@ -60,11 +60,11 @@ class Gate:
         """`cut`, `worker_connected` and `held`."""
         return dict(await self._ask("GET", "/state"))
 
-    async def changes(self, since: int, wait: float) -> tuple[int, dict[str, Seen]]:
+    async def changes(self, since: int, wait: float) -> tuple[int, dict[str, InstanceView]]:
         """Instances that changed after a version; waits up to so many seconds for one."""
         answer = await self._ask("GET", "/instances", params={"since": since, "wait": wait})
         return answer["version"], {
-            id: Seen(
+            id: InstanceView(
                 turns=row["turns"],
                 completed=row["completed"],
                 idle=row["idle"],
@@ -93,7 +93,7 @@ class Gate:
         return response.json() if response.content else None
 
 
-class Witness:
+class WitnessClient:
     """The control and the ledger of the witness."""
 
     def __init__(self, url: str) -> None:

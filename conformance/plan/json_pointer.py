@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 
-def pointer(document: Any, path: str) -> Any:
+def resolve(document: Any, path: str) -> Any:
     """What a JSON pointer (RFC 6901) leads to; `None` where there is nothing.
 
     It also leads into a string that is JSON itself, as Dapr keeps outputs and custom states.

@@ -38,7 +38,7 @@ class Request(Declared):
     claims: str | None = None
 
 
-class Callback(Declared):
+class SignedCallback(Declared):
     """A provider's callback, signed and sent by the witness."""
 
     source: str
@@ -57,7 +57,7 @@ class Signal(Declared):
     """
 
     requests: tuple[Request, ...] = ()
-    callback: Callback | None = None
+    callback: SignedCallback | None = None
     after: str | None = None
     when: dict[str, Any] = {}
 
@@ -80,7 +80,7 @@ class Ending(Declared):
     unordered: bool = False
 
 
-class Look(Declared):
+class StatusProbe(Declared):
     """How the application is asked about an instance. Fields are JSON pointers (RFC 6901).
 
     It has ended when `ended` holds; `outcome` then tells how. `missing` is the status that says
@@ -115,7 +115,7 @@ class Workflow(Declared):
 
     name: Name
     start: Request
-    look: Look | None = None
+    look: StatusProbe | None = None
     alerts: tuple[str, ...] = ()
     paths: Annotated[tuple[PathSpec, ...], Field(min_length=1)]
 
@@ -133,7 +133,7 @@ class App(Declared):
     source: tuple[str, ...] = ()
 
 
-class Witness(Declared):
+class Providers(Declared):
     """The providers that the target calls, as `downstream/` reads them.
 
     `secrets` sign the callbacks of the sources that they name; `{webhook_secret}` those of others.
@@ -161,9 +161,9 @@ class Target(Declared):
     settles: Seconds = 60
     heals_wedge: bool = True
     app: App
-    witness: Witness
+    witness: Providers
     values: dict[str, str | Value] = {}
-    look: Look | None = None
+    look: StatusProbe | None = None
     workflows: Annotated[tuple[Workflow, ...], Field(min_length=1)]
     folder: Path = Field(default=Path(), exclude=True)
 
@@ -194,7 +194,7 @@ class WorkflowPath:
     summary: str
     workflow: str
     start: Request
-    look: Look
+    look: StatusProbe
     alerts: tuple[str, ...]
     script: tuple[dict[str, Any], ...]
     signals: tuple[Signal, ...]

@@ -1,4 +1,4 @@
-"""What was seen of one instance, all of it from outside: ledger, answers, gate, look."""
+"""What was seen of one instance, all of it from outside: ledger, answers, gate, status."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from conformance.contract import WorkflowPath
-from conformance.patterns import matches
+from conformance.plan.contract import WorkflowPath
+from conformance.plan.patterns import matches
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Answer:
 class Evidence:
     """One instance at the end of its scenario.
 
-    `look` is the last thing that the application said of it, `None` if it never answered, and
+    `status` is the last thing that the application said of it, `None` if it never answered, and
     `missing` whether it said that there is no such instance. `engine` is how the engine's own
     instance ended, as far as the gate saw; `turns` how many it completed. `before_repeat` are the
     effects before the start was sent again, `undoes` maps undo operations to what they undo,
-    `kin` has the endings of all paths of the same workflow.
+    `sibling_outcomes` are the endings of all paths of the same workflow.
     """
 
     instance: str
@@ -41,7 +41,7 @@ class Evidence:
     attempts: list[dict[str, Any]]
     effects: list[dict[str, Any]]
     answers: list[Answer]
-    look: dict[str, Any] | None
+    status: dict[str, Any] | None
     missing: bool
     ended: bool
     outcome: str | None
@@ -54,7 +54,7 @@ class Evidence:
     point: str
     before_repeat: list[dict[str, Any]] | None = None
     undoes: Mapping[str, str] = field(default_factory=dict)
-    kin: frozenset[str] = frozenset()
+    sibling_outcomes: frozenset[str] = frozenset()
 
     def is_undo(self, effect: Mapping[str, Any]) -> bool:
         """Whether an effect takes another one back."""

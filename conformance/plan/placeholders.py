@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from secrets import token_urlsafe
 from typing import Any
 
-from conformance.contract import Store, Target, TargetError
+from conformance.plan.contract import Store, Target, TargetError
 
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*(?::[a-z0-9_]+)?)\}")
 

@@ -1,0 +1,1 @@
+"""What happens to a victim, and the proof that it did."""
