@@ -1,7 +1,7 @@
 """Thousands of schedules, drawn from one seed, on as many processes as there are cores.
 
 Each schedule has a number, and is drawn from the seed and that number alone: so it is the same
-whoever runs it, and in whatever order.
+on however many processes, and in whatever order.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class One:
 
     number: int
     judgement: Judgement
-    struck: Counter[str]
+    fired: Counter[str]
     missed: Counter[str]
     log: str
     days: float
@@ -61,7 +61,7 @@ class Total:
     schedules: int = 0
     instances: int = 0
     days: float = 0.0
-    struck: Counter[str] = field(default_factory=Counter)
+    fired: Counter[str] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)
     broken: list[One] = field(default_factory=list)
     unknown: list[One] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Total:
         self.schedules += 1
         self.instances += one.judgement.instances
         self.days += one.days
-        self.struck += one.struck
+        self.fired += one.fired
         self.missed += one.missed
         self.log = hashlib.sha256(f"{self.log}{one.log}".encode()).hexdigest()
         if one.judgement.broken:
@@ -83,7 +83,7 @@ class Total:
     @property
     def never(self) -> list[str]:
         """Kinds of disturbances that were drawn and never met what they are for."""
-        return sorted(kind for kind in self.missed if not self.struck[kind])
+        return sorted(kind for kind in self.missed if not self.fired[kind])
 
     @property
     def exit(self) -> int:
@@ -107,11 +107,11 @@ def one(choice: Choice, number: int) -> One:
     """Draws, runs and judges one schedule."""
     schedule = choice.schedule(number)
     result = simulate(schedule)
-    struck, missed = _fired(schedule, result)
+    fired, missed = _fired(schedule, result)
     return One(
         number=number,
         judgement=judge(schedule, result),
-        struck=struck,
+        fired=fired,
         missed=missed,
         log=digest(result),
         days=result.lasted / 86_400,
@@ -154,9 +154,9 @@ def _ahead(
 
 
 def _fired(schedule: Schedule, result: Result) -> tuple[Counter[str], Counter[str]]:
-    struck: Counter[str] = Counter()
+    fired: Counter[str] = Counter()
     missed: Counter[str] = Counter()
     for disturbance, count in zip(schedule.disturbances, result.fired, strict=True):
         if not is_story(disturbance):
-            (struck if count else missed)[disturbance.kind] += 1
-    return struck, missed
+            (fired if count else missed)[disturbance.kind] += 1
+    return fired, missed

@@ -23,7 +23,7 @@ from simulation.stories import STORIES
 from simulation.strain import is_story
 from simulation.world import simulate
 
-SEED = 1  # what `run` draws from when nobody says
+SEED = 1  # what `run` draws from by default
 EVERY = 100  # schedules between two lines of progress
 SHOWN = 5  # failures that are shrunk and saved
 
@@ -131,14 +131,14 @@ def _alike(schedule: Schedule, before: Judgement) -> bool:
 
 
 def _say(schedule: Schedule, judgement: Judgement) -> None:
-    struck = [one for one in schedule.disturbances if not is_story(one)]
-    print(f"  {judgement.instances} instances, {len(struck)} disturbances")
+    injected = [one for one in schedule.disturbances if not is_story(one)]
+    print(f"  {judgement.instances} instances, {len(injected)} disturbances")
     for broken in judgement.broken:
         print(f"  broken: {broken}")
     for text in judgement.unknown:
         print(f"  unknown: {text}")
     for number in judgement.unfired:
-        print(f"  did not strike: {schedule.disturbances[number].kind}")
+        print(f"  did not fire: {schedule.disturbances[number].kind}")
 
 
 def _summary(total: Total) -> None:
@@ -146,10 +146,10 @@ def _summary(total: Total) -> None:
         f"\n{total.schedules} schedules, {total.instances} instances, {total.days:.0f} days; "
         f"{len(total.broken)} broken, {len(total.unknown)} unknown"
     )
-    for kind in sorted(total.struck | total.missed):
-        print(f"  {kind}: struck {total.struck[kind]}, did not strike {total.missed[kind]}")
+    for kind in sorted(total.fired | total.missed):
+        print(f"  {kind}: fired {total.fired[kind]}, did not fire {total.missed[kind]}")
     for kind in total.never:
-        print(f"  unknown: no {kind} has ever struck")
+        print(f"  unknown: no {kind} has ever fired")
     print(f"log {total.log}")
 
 

@@ -16,7 +16,7 @@ from simulation.instance import Instance
 from simulation.loop import Loop
 from simulation.network import Lost, Network
 
-NO_WORKER = 5.0  # seconds until an event is refused because nobody is connected
+NO_WORKER = 5.0  # seconds until an event is refused because no worker is connected
 
 
 class Client:
@@ -62,7 +62,7 @@ class Client:
     async def get_workflow_state(self, instance_id: str, **_: Any) -> Any:
         """What there is to know of an instance."""
 
-        async def look() -> Any:
+        async def read() -> Any:
             found = self._engine.instances.get(instance_id)
             if found is None:
                 return None
@@ -77,20 +77,20 @@ class Client:
                 serialized_output=found.output,
             )
 
-        return await self._call("state", instance_id, look)
+        return await self._call("state", instance_id, read)
 
     async def raise_workflow_event(
         self, instance_id: str, event_name: str, *, data: Any = None, **_: Any
     ) -> None:
         """Raises an event; silently, where the instance has ended."""
 
-        async def ring() -> None:
+        async def send() -> None:
             if not self._engine.connected:
                 await self._loop.delay(NO_WORKER)
                 _fail(grpc.StatusCode.FAILED_PRECONDITION, "no worker is connected")
             self._engine.raise_event(self._known(instance_id), event_name, data)
 
-        await self._call("raise", instance_id, ring)
+        await self._call("raise", instance_id, send)
 
     async def terminate_workflow(self, instance_id: str, **_: Any) -> None:
         """Ends an instance with its next turn."""
@@ -122,10 +122,10 @@ class Client:
         await self._do("force", request.instanceId, self._engine.forget)
 
     async def _history(self, id: str) -> list[Any]:
-        async def look() -> list[Any]:
+        async def read() -> list[Any]:
             return list(self._known(id).history)
 
-        found: list[Any] = await self._call("history", id, look)
+        found: list[Any] = await self._call("history", id, read)
         return found
 
     async def _do(self, what: str, id: str, act: Callable[[Instance], None]) -> None:

@@ -61,7 +61,7 @@ class Disk:
             raise sqlite3.OperationalError("unable to open database file")
 
     async def reach(self, point: str, statement: str = "") -> None:
-        """An await of whoever works with the store."""
+        """An await of a process that works with the store."""
         if not self.closed:
             await self._reach(point, statement)
         self.check()
@@ -75,7 +75,7 @@ class Disk:
         """Waits for the one place of a writer, in order.
 
         Raises:
-            OperationalError: somebody holds it for longer than the busy timeout.
+            OperationalError: another holds it for longer than the busy timeout.
         """
         if self._writer is not None:
             turn = self._loop.create_future()
@@ -135,7 +135,7 @@ class Disk:
             self._spare.append(connection.raw)
 
     def wrote(self, table: str) -> None:
-        """Somebody changed a row."""
+        """A row has changed."""
         self._written[table] = self._loop.time()
         if table not in HOUSEKEEPING:
             self._loop.active()
@@ -194,7 +194,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def use(disk: Disk) -> None:
-    """Makes it the database of whoever runs in this context."""
+    """Makes it the database of the process in this context."""
     here.set(disk)
 
 

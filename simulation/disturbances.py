@@ -30,7 +30,7 @@ from simulation.schedule import (
     Wedge,
 )
 
-LOOK = 0.25  # seconds between looks for the instance that a disturbance is for
+POLL = 0.25  # seconds between two searches for the instance that a disturbance is for
 PATIENCE = 3_600.0  # seconds until it is given up
 
 
@@ -44,7 +44,7 @@ class _Trap:
 
 
 class Disturbances:
-    """All of a schedule, and how often each of them struck."""
+    """All of a schedule, and how often each of them fired."""
 
     def __init__(self, loop: Loop, log: Callable[[str, str], None], schedule: Schedule) -> None:
         self.fired = [0] * len(schedule.disturbances)
@@ -54,7 +54,7 @@ class Disturbances:
         self._schedule = schedule
         self._traps: dict[tuple[int, str], list[_Trap]] = {}
 
-    def strike(self, number: int, what: str) -> None:
+    def note_firing(self, number: int, what: str) -> None:
         """Notes that a disturbance met what it is for."""
         self.fired[number] += 1
         self._loop.active()
@@ -111,7 +111,7 @@ class Disturbances:
         replica = self._replica(spec)
         if replica is None or replica.life is None:
             return
-        self.strike(number, f"{spec.kind} {replica.name} {spec.point or ''}")
+        self.note_firing(number, f"{spec.kind} {replica.name} {spec.point or ''}")
         if isinstance(spec, Crash):
             replica.crash(spec.down)
         else:
@@ -121,7 +121,7 @@ class Disturbances:
         replica = self._replica(spec)
         if replica is None:
             return
-        self.strike(number, f"{spec.kind} {replica.name}")
+        self.note_firing(number, f"{spec.kind} {replica.name}")
         if isinstance(spec, Stop):
             replica.stop(spec.down)
         elif isinstance(spec, Wedge):
@@ -130,11 +130,11 @@ class Disturbances:
             replica.skew.seconds += spec.by
 
     def _outage(self, number: int, spec: Slow | Away | StoreAway) -> None:
-        self.strike(number, f"{spec.kind} for {spec.lasts:g} s")
+        self.note_firing(number, f"{spec.kind} for {spec.lasts:g} s")
         self._switch(spec, on=True)
-        self._loop.at(self._loop.time() + spec.lasts, self._heal, spec)
+        self._loop.at(self._loop.time() + spec.lasts, self._restore, spec)
 
-    def _heal(self, spec: Slow | Away | StoreAway) -> None:
+    def _restore(self, spec: Slow | Away | StoreAway) -> None:
         self._log("disturbance", f"{spec.kind} is over")
         self._switch(spec, on=False)
         self._loop.active()
@@ -154,10 +154,10 @@ class Disturbances:
         found = next((each for each in self._engine.instances.values() if _meant(each, spec)), None)
         if found is None:
             if self._loop.time() < until:
-                self._loop.at(self._loop.time() + LOOK, self._forget, number, spec, until)
+                self._loop.at(self._loop.time() + POLL, self._forget, number, spec, until)
             return
-        self.strike(number, f"{found.id} {spec.fate}")
-        match spec.fate:
+        self.note_firing(number, f"{found.id} {spec.fault}")
+        match spec.fault:
             case "unreadable":
                 found.unreadable = True
             case "forgotten":
@@ -184,9 +184,9 @@ class Disturbances:
                 traps.remove(trap)
                 self._log(process.name, f"reached {trap.spec.point}: {detail[:80]}")
                 self._seize(trap.number, trap.spec)
-                # Whoever died here never goes on; whoever stands still does, later.
+                # A process that died here never goes on; a paused one does, later.
                 await (self._loop.create_future() if process.dead else self._loop.delay(0))
 
 
 def _meant(instance: Instance, spec: Amnesia) -> bool:
-    return spec.instance in instance.id and instance.ended == (spec.fate == "again")
+    return spec.instance in instance.id and instance.ended == (spec.fault == "again")

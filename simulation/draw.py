@@ -1,6 +1,6 @@
 """Draws schedules: some instances with their stories, and what disturbs them.
 
-Whoever gives the chance decides how it is drawn: a seeded generator for thousands of schedules,
+The source of chance decides how it is drawn: a seeded generator for thousands of schedules,
 Hypothesis where a failing one is to be shrunk. Both draw from the same stories and disturbances.
 """
 
@@ -102,7 +102,7 @@ def _stop(rng: Random, at: float) -> Disturbance:
 def _message(rng: Random, at: float) -> Disturbance:
     return Message(
         link=rng.choice(("client", "engine", "provider", "webhook")),
-        fate=rng.choice(("lose_request", "lose_response", "delay", "repeat")),
+        fault=rng.choice(("lose_request", "lose_response", "delay", "repeat")),
         at=at,
         nth=rng.randint(1, 5),
         count=rng.randint(1, 3),
@@ -111,13 +111,13 @@ def _message(rng: Random, at: float) -> Disturbance:
 
 
 def _misdelivery(rng: Random, at: float) -> Disturbance:
-    fate = rng.choice(("twice", "twice", "lost", "stale", "failed"))
-    item = "turn" if fate in ("stale", "failed") else rng.choice(("turn", "activity"))
-    return Misdelivery(item=item, fate=fate, at=at, nth=rng.randint(1, 10))
+    fault = rng.choice(("twice", "twice", "lost", "stale", "failed"))
+    item = "turn" if fault in ("stale", "failed") else rng.choice(("turn", "activity"))
+    return Misdelivery(item=item, fault=fault, at=at, nth=rng.randint(1, 10))
 
 
 def _amnesia(rng: Random, at: float) -> Disturbance:
-    return Amnesia(fate=rng.choice(("unreadable", "forgotten", "again")), at=at)
+    return Amnesia(fault=rng.choice(("unreadable", "forgotten", "again")), at=at)
 
 
 def _slow(rng: Random, at: float) -> Disturbance:
@@ -189,18 +189,18 @@ def compose(rng: Random, names: Sequence[str], kinds: Sequence[str]) -> Schedule
         STORIES[name].tell(plot)
         plots.append(plot)
     moments = sorted(moment for plot in plots for moment in plot.moments)
-    struck = [DISTURBANCES[kind](rng, _strike(rng, moments)) for kind in kinds]
+    disturbed = [DISTURBANCES[kind](rng, _begins(rng, moments)) for kind in kinds]
     spread = rng.choice((0.0, 0.5, 2.0, 20.0))
     return Schedule(
         seed=rng.randrange(2**31),
         replicas=REPLICAS,
         calls=tuple(call for plot in plots for call in plot.calls),
-        disturbances=(*(script for plot in plots for script in plot.scripts), *struck),
+        disturbances=(*(script for plot in plots for script in plot.scripts), *disturbed),
         skews=tuple(round(rng.uniform(-spread, spread), 3) for _ in range(REPLICAS)),
     )
 
 
-def _strike(rng: Random, moments: Sequence[float]) -> float:
+def _begins(rng: Random, moments: Sequence[float]) -> float:
     """When something happens, or shortly before or after it."""
     at = rng.choice(moments) + rng.choice((0.0, rng.uniform(-1, 0.5), rng.uniform(-0.5, 3)))
     return max(0.0, round(at, 3))

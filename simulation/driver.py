@@ -27,7 +27,7 @@ from store import open_engine
 if TYPE_CHECKING:
     from simulation.disk import Disk
 
-here: ContextVar[Disk] = ContextVar("here")  # the disk of whoever runs in this context
+here: ContextVar[Disk] = ContextVar("here")  # the disk of the process in this context
 
 
 class Connection:
@@ -50,7 +50,7 @@ class Connection:
         return Cursor(self)
 
     def execute(self, statement: str) -> None:
-        """A statement whose result nobody wants."""
+        """A statement whose result is not wanted."""
         Cursor(self).execute(statement)
 
     def commit(self) -> None:
@@ -187,7 +187,7 @@ class Dialect(SQLiteDialect_pysqlite):
         return here.get().connect()
 
     def do_terminate(self, dbapi_connection: Any) -> None:
-        """The same as to close it: nobody has to be waited for."""
+        """The same as to close it: there is nothing to wait for."""
         dbapi_connection.close()
 
     def get_driver_connection(self, connection: Any) -> Any:

@@ -3,7 +3,7 @@
 `target.toml` says how each of its paths ends, because there a path is all that happens. Here
 anything may happen: an order may be turned down after any of its steps, for any reason. So the
 endings are made from one table: what a workflow does in order, what takes each step back, and what
-is told when it is over. Which of them an instance has to have is in its story.
+is reported when it is over. Which of them an instance has to have is in its story.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from dataclasses import dataclass, field, replace
 from conformance.plan.contract import Ending
 from conformance.plan.patterns import operation
 
-LETTER = "notifier.send"
-CONFIRM = f"{LETTER} template=order_confirmed"
-SKIPPABLE: Mapping[str, str] = {"confirm": CONFIRM}  # what is told and left out when it fails
-ON_CALL = f"{LETTER} to=on-call"
+NOTIFICATION = "notifier.send"
+CONFIRM = f"{NOTIFICATION} template=order_confirmed"
+SKIPPABLE: Mapping[str, str] = {"confirm": CONFIRM}  # a notification that is left out when it fails
+ON_CALL = f"{NOTIFICATION} to=on-call"
 
 
 @dataclass(frozen=True)
 class Course:
     """What a workflow does: its steps in order, each with its undo, and how that may end.
 
-    `done` and `undone` are outcomes; `letter` is the beginning of the template that tells of them.
+    `done` and `undone` are outcomes; `template` is how the template that reports them begins.
     """
 
     steps: tuple[tuple[str, str | None], ...]
     done: tuple[str, ...]
     undone: tuple[str, ...]
-    letter: str | None = None
+    template: str | None = None
 
     @property
     def outcomes(self) -> frozenset[str]:
@@ -42,9 +42,9 @@ class Course:
 class Happened:
     """What the ledger of an instance is to be read with.
 
-    `between` are letters that were sent on the way, `late` undos that failed at first and were made
-    good after the others, `by_hand` undos that a person has made, `skipped` steps without which it
-    went on, and of which a person was told.
+    `between` are notifications on the way, `late` undos that failed at first and were made good
+    after the others, `by_hand` undos that a person has made, `skipped` steps without which it went
+    on, and of which a person was notified.
     """
 
     between: tuple[str, ...] = ()
@@ -65,13 +65,13 @@ COURSES: Mapping[str, Course] = {
         ),
         done=("FULFILLED",),
         undone=("REFUSED", "COMPENSATED"),
-        letter="order",
+        template="order",
     ),
     "task_processing": Course(
         steps=(
             ("directory.create_record", "directory.delete_record"),
             ("directory.reserve_capacity", "directory.release_capacity"),
-            (f"{LETTER} template=task_assigned", f"{LETTER} template=task_cancelled"),
+            (f"{NOTIFICATION} template=task_assigned", f"{NOTIFICATION} template=task_cancelled"),
             ("directory.update_dashboard state=assigned", "directory.update_dashboard"),
         ),
         done=("DONE",),
@@ -93,13 +93,13 @@ COURSES: Mapping[str, Course] = {
         steps=(("approval.execute", None),),
         done=("APPROVED",),
         undone=("REJECTED", "TIMED_OUT", "CANCELLED"),
-        letter="approval",
+        template="approval",
     ),
     "document_signing": Course(
         steps=(("signing.send", "signing.void"),),
         done=("SIGNED",),
         undone=("DECLINED", "EXPIRED", "CANCELLED"),
-        letter="document",
+        template="document",
     ),
     "health_monitor": Course(steps=(), done=("STOPPED",), undone=()),
 }
@@ -149,8 +149,10 @@ def _ending(
     made = [undo for undo in undone if operation(undo) not in happened.by_hand]
     at_once = [undo for undo in made if operation(undo) not in happened.late]
     later = [undo for undo in made if operation(undo) in happened.late]
-    letters = [f"{LETTER} template={course.letter}_{outcome.lower()}"] if course.letter else []
-    first = done if course.letter != "approval" else ()
-    last = done if course.letter == "approval" else ()
-    effects = (*first, *happened.between, *last, *at_once, *later, *letters)
+    report = f"{NOTIFICATION} template={course.template}_{outcome.lower()}"
+    reported = (report,) if course.template else ()
+    # An approval is executed only after it was decided.
+    decided = course.template == "approval"
+    way = (*happened.between, *done) if decided else (*done, *happened.between)
+    effects = (*way, *at_once, *later, *reported)
     return Ending(outcome=outcome, effects=effects, unordered=happened.unordered)

@@ -1,7 +1,7 @@
 """The engine: instances, histories, timers and work items, on the SDK's own executor.
 
 It does what Dapr 1.18 was seen to do: everything at least once; an ended id runs again; a raised
-event waits for whoever asks for it; a terminated instance lets its activity finish; an answer finds
+event waits for its wait; a terminated instance lets its activity finish; an answer finds
 its instance by id and task number, whatever run or generation that is. Its own faults it has where
 the schedule says so.
 """
@@ -180,13 +180,13 @@ class Engine:
             self._dispatch(instance.turn)
 
     def _dispatch(self, item: Item) -> None:
-        fate = self._faults.of(item.kind, item.instance.id)
-        if fate == "lost":
+        fault = self._faults.of(item.kind, item.instance.id)
+        if fault == "lost":
             item.instance.turn = None if item.kind == "turn" else item.instance.turn
             return
-        if fate in ("stale", "failed"):
-            item.instance.damage = fate
-        for _ in range(2 if fate == "twice" else 1):
+        if fault in ("stale", "failed"):
+            item.instance.damage = fault
+        for _ in range(2 if fault == "twice" else 1):
             at = self._loop.time() + self._chance.random() * DISPATCH
             if self.rate:
                 at = self._free_at = max(at, self._free_at + 1 / self.rate)

@@ -13,7 +13,7 @@ from conformance.judge.evidence import Answer, Evidence
 from conformance.plan.contract import Request, Signal, StatusProbe, WorkflowPath
 from downstream.config import load
 from simulation.clock import EPOCH
-from simulation.endings import COURSES, LETTER, SKIPPABLE, Happened, endings
+from simulation.endings import COURSES, NOTIFICATION, SKIPPABLE, Happened, endings
 from simulation.result import Answered, Result
 from simulation.schedule import Call, Schedule
 from simulation.stories import Story, story_of
@@ -21,8 +21,10 @@ from simulation.strain import FIVE_TRIES, PATIENCE, Strain, strain
 
 ROOT = Path(__file__).parent.parent
 STARTS = ("/orders", "/tasks", "/deployments", "/approvals", "/documents", "/monitors")
-ALERTS = tuple(f"{LETTER} template=health_{what}" for what in ("warning", "critical", "recovery"))
-# Letters that are sent while an instance waits; how many is a matter of time.
+ALERTS = tuple(
+    f"{NOTIFICATION} template=health_{kind}" for kind in ("warning", "critical", "recovery")
+)
+# Notifications that are sent while an instance waits; how many is a matter of time.
 WAITING = ("please_sign", "please_decide")
 NOWHERE = StatusProbe(url="/workflows/{id}", ended={"/status": "ENDED"}, outcome="/outcome")
 
@@ -31,7 +33,7 @@ NOWHERE = StatusProbe(url="/workflows/{id}", ended={"/status": "ENDED"}, outcome
 class Seen:
     """One instance at the end: what was drawn, and all that can be seen of it from outside.
 
-    `told` are its letters to those who are on call, `effects` all others, `asked` its
+    `notifications` are those to people on call, `effects` all others, `asked` its
     interventions.
     """
 
@@ -40,7 +42,7 @@ class Seen:
     start: dict[str, Any]
     record: dict[str, Any] | None
     effects: list[dict[str, Any]]
-    told: list[dict[str, Any]]
+    notifications: list[dict[str, Any]]
     attempts: list[dict[str, Any]]
     asked: list[dict[str, Any]]
     calls: list[tuple[Call, Answered]]
@@ -59,13 +61,13 @@ class Seen:
 
     @property
     def waits_for_a_person(self) -> bool:
-        """Whether it is parked, with an open intervention that somebody was told of."""
+        """Whether it is parked, with an open intervention that a person was notified of."""
         parked = self.record is not None and self.record["status"] == "PARKED"
         return parked and any(one["action"] is None for one in self.asked)
 
     @property
     def evidence(self) -> Evidence:
-        """For the suite's promises, without the letters to those who are on call."""
+        """For the suite's promises, without the notifications to people on call."""
         return Evidence(
             instance=self.id,
             path=_path(self),
@@ -90,7 +92,7 @@ class Seen:
 
 
 def seen(schedule: Schedule, result: Result) -> list[Seen]:
-    """Every instance that somebody has started."""
+    """Every instance that a client has started."""
     effects, attempts = _by_instance(result.effects), _by_instance(result.attempts)
     asked = _by_instance(result.interventions)
     calls = list(zip(schedule.calls, result.answers, strict=True))
@@ -106,7 +108,7 @@ def seen(schedule: Schedule, result: Result) -> list[Seen]:
                 start=start,
                 record=result.records.get(id),
                 effects=[each for each in mine if not on_call(each)],
-                told=[each for each in mine if on_call(each)],
+                notifications=[each for each in mine if on_call(each)],
                 attempts=tried,
                 asked=asked.get(id, []),
                 calls=[(call, answer) for call, answer in calls if about(call) == id],
@@ -118,9 +120,9 @@ def seen(schedule: Schedule, result: Result) -> list[Seen]:
 
 
 def on_call(effect: Mapping[str, Any]) -> bool:
-    """Whether an effect is a letter about an intervention; a monitor's alerts are its work."""
+    """Whether an effect notifies of an intervention; a monitor's alerts are its work."""
     template = str(effect["detail"].get("template", ""))
-    return effect["operation"] == LETTER and template.startswith("intervention")
+    return effect["operation"] == NOTIFICATION and template.startswith("intervention")
 
 
 def moment(text: str) -> float:
@@ -167,15 +169,15 @@ def _claims(call: Call) -> str | None:
 
 
 def _answers(seen: Seen) -> Iterator[Answer]:
-    told = 0
+    signals = 0
     started = False
     for call, answer in sorted(seen.calls, key=lambda pair: pair[1].at):
         if call.path in STARTS:
             what = "start again" if started else "start"
             started = True
         else:
-            told += 1
-            what = f"signal {told}"
+            signals += 1
+            what = f"signal {signals}"
         yield Answer(at=answer.at, what=what, status=answer.status, claims=_claims(call))
 
 
@@ -217,21 +219,21 @@ def _happened(seen: Seen) -> Happened:
 
 def _between(seen: Seen) -> Iterator[str]:
     if seen.story.kind == "health_monitor":
-        yield from told_of(seen)
+        yield from expected_alerts(seen)
     for effect in seen.effects:
         template = effect["detail"].get("template")
-        if effect["operation"] == LETTER and template in WAITING:
-            yield f"{LETTER} template={template}"
+        if effect["operation"] == NOTIFICATION and template in WAITING:
+            yield f"{NOTIFICATION} template={template}"
 
 
-def told_of(seen: Seen) -> Iterator[str]:
-    """What a monitor has to have told, by the outages that were drawn for it.
+def expected_alerts(seen: Seen) -> Iterator[str]:
+    """The alerts that a monitor has to have sent, by the outages that were drawn for it.
 
     Where providers were away, what it found then is what it tells.
     """
     if seen.strain.harsh:
         for effect in seen.effects:
-            yield f"{LETTER} template={effect['detail']['template']}"
+            yield f"{NOTIFICATION} template={effect['detail']['template']}"
         return
     outages = [call for call, _ in seen.calls if call.body == {"status": 503}]
     paused = any(call.body and call.body.get("action") == "pause" for call, _ in seen.calls)

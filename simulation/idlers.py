@@ -1,4 +1,4 @@
-"""When whoever only looks now and then has to look again.
+"""When a loop that only polls (an *idler*) has to poll again.
 
 Sweeps are most of what an application does in a quiet month, and find nothing. A whole sweep that
 found nothing finds nothing again until something happens, or until a date in the store is older
@@ -138,7 +138,7 @@ class Sweeps:
         found = self._found
         if found.clear and last.began >= 0 and not (last.clear or failed):
             found.before, found.clear = replace(found), False
-            self._loop.active()  # whoever is found late is looked at more than once
+            self._loop.active()  # what is found late is looked at more than once
         if last.began > self._loop.active_at and not failed:
             last.before = None if last.clear else found.before
             vars(found).update(vars(last))
@@ -188,7 +188,7 @@ class Sweeps:
     def _due_by(self, comparison: Comparison) -> float:
         table, column, age = comparison
         ahead = clock.now().timestamp() - self._loop.time()
-        # By our own clock, whoever's sweep it was.
+        # By our own clock, whichever replica's sweep it was.
         seen = self._found.began + ahead - age - SLACK
         date = self._store.next_date(table, column, _date(seen))
         return _seconds(date) + age + SLACK - ahead if date else float("inf")

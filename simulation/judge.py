@@ -61,7 +61,7 @@ def judge(schedule: Schedule, result: Result) -> Judgement:
         broken += [Broken(each.id, name, why) for name, why in found.items()]
         unknown += [f"{each.id}: {crashed}"] if crashed else []
     broken += _unasked(instances, result)
-    broken += _asked_in_vain(schedule, result)
+    broken += _needless_interventions(schedule, result)
     return Judgement(
         broken=tuple(broken),
         unknown=tuple(unknown),
@@ -97,30 +97,30 @@ def _void(each: Seen) -> set[str]:
     """What cannot be asked of an instance."""
     void: set[str] = set()
     if each.waits_for_a_person:
-        # It is half-way, because somebody was asked and did not come.
+        # It is half-way, because a person was asked and has not answered.
         void |= {"settles", "events_once"}
     if each.story.late_money:
-        # The provider itself does what it was told not to do.
+        # The provider itself does what it was asked not to do.
         void |= {"undo_wins"}
     return void
 
 
 def _unasked(instances: list[Seen], result: Result) -> Iterator[Broken]:
-    """What was done in the name of an instance that nobody started."""
+    """What was done in the name of an instance that was never started."""
     known = {each.id for each in instances}
     for effect in result.effects:
         if effect["instance"] not in known and not on_call(effect):
-            why = f"{effect['operation']} ({effect['key']}), and nobody asked for it"
+            why = f"{effect['operation']} ({effect['key']}), and no client asked for it"
             yield Broken(effect["instance"], "nothing_unasked", why)
 
 
-def _asked_in_vain(schedule: Schedule, result: Result) -> Iterator[Broken]:
+def _needless_interventions(schedule: Schedule, result: Result) -> Iterator[Broken]:
     """What a person was asked about all instances, although the engine was not away for long."""
     away = strain(schedule, result.fired).away > UNSTARTED
     for one in result.interventions:
         if one["instance"] == "-" and not (away and one["kind"] in OUTAGE):
             why = f"{one['id']} ({one['kind']}): {one['reason']}"
-            yield Broken("-", "nobody_is_asked_in_vain", why)
+            yield Broken("-", "no_needless_intervention", why)
 
 
 def _unanswered(schedule: Schedule, result: Result) -> Iterator[str]:

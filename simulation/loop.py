@@ -6,7 +6,7 @@ and every callback of the loop has a context. The callbacks of a stopped process
 goes on; those of a dead one never run, so that not one line of its code is executed any more, in
 whatever `finally` it was.
 
-Whoever only looks now and then whether there is something to do (an *idler*) pauses for as long as
+A loop that only polls whether there is something to do (an *idler*) pauses for as long as
 there cannot be, and looks as often as ever as soon as something happens. Otherwise a document that
 waits for 30 days would cost five million looks.
 """
@@ -81,7 +81,7 @@ class Nap(asyncio.TimerHandle):
     guard: asyncio.TimerHandle | None = None
 
     def cancel(self) -> None:
-        """Nobody is to be woken."""
+        """No timer wakes anything any more."""
         super().cancel()
         if self.guard is not None:
             self.guard.cancel()
@@ -116,7 +116,7 @@ def _make_task(loop: Any, coroutine: Any, context: Context | None = None, **opti
 
 
 class Loop(base_events.BaseEventLoop):
-    """Time begins at 0; `on_jump` is told of every jump, with the new time."""
+    """Time begins at 0; `on_jump` is called at every jump, with the new time."""
 
     _ready: Any
     _scheduled: list[asyncio.TimerHandle]
@@ -197,11 +197,11 @@ class Loop(base_events.BaseEventLoop):
         callback(*arguments)
 
     def at(self, when: float, callback: Any, *args: Any) -> asyncio.TimerHandle:
-        """A timer of the world's own: it belongs to no process, and nobody stretches it."""
+        """A timer of the world's own: it belongs to no process, and is never stretched."""
         return super().call_at(max(when, self._now), callback, *args, context=self.neutral)
 
     async def delay(self, seconds: float) -> None:
-        """A pause that nobody stretches."""
+        """A pause that is never stretched."""
         done = self.create_future()
         self.at(self._now + seconds, _set, done)
         await done
@@ -242,7 +242,7 @@ class Loop(base_events.BaseEventLoop):
         process.held.clear()
 
     def bury(self) -> None:
-        """Ends what is left of everybody, after the end of the world; nobody is to hear of it."""
+        """Ends every task that is left, silently, after the end of the world."""
         self.set_exception_handler(lambda *_: None)
         with _hushed():
             self._ready.clear()
@@ -286,7 +286,7 @@ class Loop(base_events.BaseEventLoop):
             self._on_jump(when)
 
     def _write_to_self(self) -> None:
-        """There is nobody to be woken."""
+        """Nothing waits to be woken."""
 
     def _timer_handle_cancelled(self, handle: Any) -> None:
         """Cancelled timers are dropped when it is their time."""
@@ -322,5 +322,5 @@ def _close(coroutine: Any) -> None:
 
 
 def spawn(loop: Loop, context: Context, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    """Runs something in the context of a process, whoever asks for it."""
+    """Runs something in the context of a process, whichever asks for it."""
     return loop.create_task(work, context=context.copy())

@@ -1,7 +1,7 @@
 """Broken applications that only time, load, order or a second replica can show: all to be caught.
 
 A mutant is a file of `mutants/`: a unified diff, as those of the suite, and above it what is wrong
-(`summary`), what it would do to somebody (`why`), the promises that may break (`promises`), and
+(`summary`), what it would do to a user (`why`), the promises that may break (`promises`), and
 what it is looked for with. It is caught if a seeded run breaks one of these promises, if what is
 left of that schedule has three disturbances at the most, and if the application as it is keeps
 every promise on that very schedule, both as it was drawn and as it is left. What was found lies
@@ -76,7 +76,7 @@ def load(folder: Path = FOLDER) -> tuple[Mutant, ...]:
     """Every mutant, by name.
 
     Raises:
-        MutantError: a header is incomplete or names what nobody knows; says which.
+        MutantError: a header is incomplete or names what does not exist; says which.
     """
     return tuple(read(file) for file in sorted(folder.glob("*.patch")))
 
@@ -102,7 +102,7 @@ def read(file: Path) -> Mutant:
 
 
 def judge_mutant(mutant: Mutant, *, keep: bool = False) -> Caught:
-    """Looks for what is wrong with a mutant, and keeps what shows it, when told to.
+    """Looks for what is wrong with a mutant, and with `keep` saves the schedule that shows it.
 
     Raises:
         MutantError: its patch fits the application no longer.
@@ -173,13 +173,13 @@ def _judged(mutant: Mutant, said: Sequence[str], schedule: Schedule, *others: Sc
     broken = {line.split(": ")[1] for line in said}
     if not broken & mutant.promises:
         return Caught(False, f"by {', '.join(sorted(broken))} alone")
-    struck = [one for one in schedule.disturbances if not is_story(one)]
-    if len(struck) > MOST:
-        return Caught(False, f"only with {len(struck)} disturbances")
+    injected = [one for one in schedule.disturbances if not is_story(one)]
+    if len(injected) > MOST:
+        return Caught(False, f"only with {len(injected)} disturbances")
     for each in (schedule, *others):
         if not (healthy := _healthy(each)).kept:
             return Caught(False, f"so is the application: {[*healthy.broken, *healthy.unknown][0]}")
-    kinds = ", ".join(one.kind for one in struck) or "no disturbance at all"
+    kinds = ", ".join(one.kind for one in injected) or "no disturbance at all"
     return Caught(True, f"{', '.join(sorted(broken & mutant.promises))}, with {kinds}")
 
 

@@ -21,11 +21,11 @@ LATENCY = 0.004  # seconds, at most, one way
 
 
 class Lost(Exception):
-    """No answer came back; whether the other end did what it was asked, nobody knows."""
+    """No answer came back; whether the other end did what it was asked is unknown."""
 
 
 class Refused(Exception):
-    """Nobody is there."""
+    """Nothing listens there."""
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Network:
         self._servers: list[Server] = []
 
     def add(self, server: Server) -> Server:
-        """Somebody listens from now on."""
+        """A server listens from now on."""
         self._servers.append(server)
         return server
 
@@ -66,24 +66,24 @@ class Network:
         Raises:
             Lost: the request or the answer was lost.
         """
-        fate, seconds = self._fate(link, what)
+        fault, seconds = self._fault_on(link, what)
         await self._loop.delay(self._chance.random() * LATENCY)
-        if fate == "delay":
+        if fault == "delay":
             await self._loop.delay(seconds)
-        if fate == "lose_request":
+        if fault == "lose_request":
             await self._loop.delay(seconds)
             raise Lost(what)
-        if fate == "repeat":
+        if fault == "repeat":
             again = asyncio.ensure_future(_silently(deliver()))
             again.add_done_callback(lambda _: None)
         answer = await deliver()
         await self._loop.delay(self._chance.random() * LATENCY)
-        if fate == "lose_response":
+        if fault == "lose_response":
             await self._loop.delay(seconds)
             raise Lost(what)
         return answer
 
-    def _fate(self, link: str, what: str) -> tuple[str, float]:
+    def _fault_on(self, link: str, what: str) -> tuple[str, float]:
         for rule in self._rules:
             if rule.spec.link != link or rule.spec.path not in what:
                 continue
@@ -92,8 +92,8 @@ class Network:
             if left == rule.spec.count - 1:
                 self._rules.remove(rule)
             if left >= 0:
-                self._fired(rule.number, f"{link} {rule.spec.fate} {what}")
-                return rule.spec.fate, rule.spec.seconds
+                self._fired(rule.number, f"{link} {rule.spec.fault} {what}")
+                return rule.spec.fault, rule.spec.seconds
         return "", 0.0
 
 
@@ -138,7 +138,7 @@ class Server:
         """One request, served in the server's own context.
 
         Raises:
-            Refused: nobody listens.
+            Refused: nothing listens there.
             Lost: the server died while it served, or cut the connection.
         """
         if self.process is not None and self.process.dead:
@@ -159,7 +159,7 @@ class Server:
         return reply
 
     def cut(self, dead: Process) -> bool:
-        """A process is dead: whoever is connected with it learns that the connection is closed.
+        """A process is dead: its peers learn that the connection is closed.
 
         Returns:
             Whether it was the server itself.
@@ -240,7 +240,7 @@ def _as_httpx(error: Exception, request: httpx.Request) -> httpx.TransportError:
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """httpx over the simulated network: a link to whoever serves at that moment."""
+    """httpx over the simulated network: a link to the server of that moment."""
 
     def __init__(
         self,
@@ -258,7 +258,7 @@ class Transport(httpx.AsyncBaseTransport):
         """One exchange.
 
         Raises:
-            ConnectError: nobody is there.
+            ConnectError: nothing listens there.
             ReadTimeout: no answer within the client's own timeout.
             RemoteProtocolError: no whole answer.
         """

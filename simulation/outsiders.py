@@ -21,7 +21,7 @@ from simulation.schedule import DAY, Call, People
 
 AGAIN = 3.0  # seconds until a call that was not answered is made again
 KEY = SigningKey(secret=SecretStr("simulation-simulation-simulation"))
-WEBHOOK_SECRET = "simulated-secret-of-nobody-in-particular"
+WEBHOOK_SECRET = "simulated-secret-of-the-witness-alone"
 SOURCES = ("carrier", "warehouse", "signing", "payment")
 
 
@@ -58,7 +58,7 @@ class Outsiders:
     async def make(self, call: Call, answered: Answered, start: Answered | None = None) -> None:
         """Makes a call at its time, and again until it is answered.
 
-        Nobody decides on what is not there: it waits for the answer to the start of its instance.
+        A decision waits for the answer to the start of its instance.
         """
         self.busy += 1
         await self._loop.delay(call.at)
@@ -87,7 +87,7 @@ class Outsiders:
             return response.status_code, response.text
 
     async def see(self, path: str, to: Any = "app") -> Any:
-        """What somebody who may see everything is shown; `None` when nothing."""
+        """What an operator is shown; `None` when nothing."""
         look = Call(at=0, method="GET", path=path, to=to, subject="op-1", roles=("operator",))
         for _ in range(10):
             status, body = await self.once(look)

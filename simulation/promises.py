@@ -11,14 +11,14 @@ from simulation.evidence import Seen, moment
 from simulation.schedule import DAY, HOUR
 
 # Effects that may come after the end: money that was captured too late is given back.
-ENDURING = ("ml.train",)  # nothing takes a training back: it runs to its end for nobody
+ENDURING = ("ml.train",)  # nothing takes a training back: it runs to its end without a use
 AFTERWARDS = ("/late_refund", "/audit_refund")
-# Interventions for which nothing that is drawn is a reason, be it that somebody was away.
+# Interventions for which nothing that is drawn is a reason, not even an outage.
 NEVER = ("bad_deployment", "poison", "unaccounted", "forged")
 # Only the engine makes a deployment fail: where providers are away, a person is asked.
 GIVEN_UP = frozenset({"ROLLED_BACK"})
 RUNS = 2  # times that an instance is run again before a person is asked
-UNSTARTED = 600.0  # seconds without an engine after which a person is told
+UNSTARTED = 600.0  # seconds without an engine after which a person is notified
 
 
 def as_drawn(seen: Seen) -> str | None:
@@ -37,7 +37,7 @@ def as_drawn(seen: Seen) -> str | None:
     return f"it ended as {seen.outcome}, not {' or '.join(sorted(right))}: {_why(seen)}"
 
 
-def nobody_is_asked_in_vain(seen: Seen) -> str | None:
+def no_needless_intervention(seen: Seen) -> str | None:
     """A person is asked only about what a person has to settle."""
     for one in seen.asked:
         if not _is_reason_to_ask(seen, one["kind"]):
@@ -98,23 +98,23 @@ def in_time(seen: Seen) -> str | None:
     return None
 
 
-def told(seen: Seen) -> str | None:
-    """Of every open intervention somebody is told, once; and of nothing else."""
+def notified(seen: Seen) -> str | None:
+    """Of every open intervention a person is notified, once; and of nothing else."""
     known = {one["id"] for one in seen.asked}
-    keys = [effect["key"] for effect in seen.told]
+    keys = [effect["key"] for effect in seen.notifications]
     if twice := [key for key in set(keys) if keys.count(key) > 1]:
-        return f"told twice: {', '.join(sorted(twice))}"
+        return f"notified twice: {', '.join(sorted(twice))}"
     if strange := [key for key in keys if not any(key.startswith(f"{id}/") for id in known)]:
-        return f"told of what nobody asks: {', '.join(strange)}"
+        return f"notified of what is no intervention: {', '.join(strange)}"
     for one in seen.asked:
         silent = not any(key.startswith(f"{one['id']}/") for key in keys)
         if silent and _open_for(one) > seen.strain.delay and not seen.strain.harsh:
-            return f"nobody was told of {one['id']}"
+            return f"no person was notified of {one['id']}"
     return None
 
 
 def _open_for(asked: Mapping[str, str | None]) -> float:
-    """Seconds until somebody answered; nobody may have been told of what was short."""
+    """Seconds until a person answered; of what was short no person need have been notified."""
     answered = asked["answered_at"] if asked["action"] else None
     return moment(answered) - moment(str(asked["opened_at"])) if answered else float("inf")
 
@@ -153,11 +153,11 @@ OWN: Mapping[str, Callable[[Seen], str | None]] = {
     check.__name__: check
     for check in (
         as_drawn,
-        nobody_is_asked_in_vain,
+        no_needless_intervention,
         silence,
         amounts,
         in_time,
-        told,
+        notified,
         undos_are_patient,
     )
 }

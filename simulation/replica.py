@@ -225,7 +225,7 @@ class Replica:
 
     @property
     def server(self) -> Server | None:
-        """Who answers here; nobody while it is down."""
+        """The application that answers here; none while it is down."""
         return self.life.server if self.life else None
 
     def start(self) -> None:
@@ -327,7 +327,7 @@ class Replica:
             self.sick = "down"
             if self.life is not None:
                 self.life.believes = False
-            self.say("sidecar is told to stop")
+            self.say("sidecar is asked to stop")
             self.loop.at(self.loop.time() + SIDECAR, self._sidecar_returns)
         elif self.life is not None and self.life.connected:
             content = {"workflows": {"connectedWorkers": 1}}

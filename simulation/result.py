@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass
 class Answered:
-    """What somebody outside was told in the end; `status` 0 is nothing, until the end."""
+    """The last answer to a call; `status` 0 means that there was none until the end."""
 
     status: int
     body: Any
@@ -18,7 +18,7 @@ class Answered:
 
     @property
     def final(self) -> bool:
-        """Whether nobody asks again."""
+        """Whether the call is not repeated any more."""
         return 0 < self.status < 500 and self.status not in (408, 429)
 
 
@@ -31,7 +31,7 @@ class Result:
     `fired` to its disturbances, by position; `calls` are the activities of each engine instance
     with their keys, in the order in which its turns asked for them. `counts` has what the engine
     did, and how often each await point was reached. `settled`: every record has ended. `lasted` is
-    virtual seconds; `errors` are exceptions that nobody handled.
+    virtual seconds; `errors` are unhandled exceptions.
     """
 
     effects: list[dict[str, Any]] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """What happens in a simulation, and when: a value that can be drawn, shrunk, saved and run again.
 
 Times are virtual seconds since the beginning of the simulation. A disturbance that never meets
-what it is for does nothing; `Result.fired` tells how often each of them struck.
+what it is for does nothing; `Result.fired` tells how often each of them fired.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Value(BaseModel):
 
 
 class Call(Value):
-    """A request of somebody outside, made again every few seconds until it is answered.
+    """A request from outside, made again every few seconds until it is answered.
 
     What answers 5xx or not at all is tried again, at another replica: that is what ids are for.
     """
@@ -105,7 +105,7 @@ class Message(Value):
 
     kind: Literal["message"] = "message"
     link: Link
-    fate: Literal["lose_request", "lose_response", "delay", "repeat"]
+    fault: Literal["lose_request", "lose_response", "delay", "repeat"]
     at: Seconds = 0
     nth: Count = 1
     count: Count = 1
@@ -126,7 +126,7 @@ class Misdelivery(Value):
 
     kind: Literal["misdelivery"] = "misdelivery"
     item: Literal["turn", "activity", "timer", "event"] = "turn"
-    fate: Literal["twice", "lost", "stale", "failed"]
+    fault: Literal["twice", "lost", "stale", "failed"]
     at: Seconds = 0
     nth: Count = 1
     instance: str = Field(default="", description="only of instances whose id contains this")
@@ -138,11 +138,11 @@ class Amnesia(Value):
     - `unreadable`: every call about it is UNKNOWN, but a purge by force and a new start fail too
     - `forgotten`: the engine has never heard of it
     - `again`: it runs again from its input although it has ended
-    - `terminated`: somebody terminated it past the application
+    - `terminated`: it is terminated past the application
     """
 
     kind: Literal["amnesia"] = "amnesia"
-    fate: Literal["unreadable", "forgotten", "again", "terminated"]
+    fault: Literal["unreadable", "forgotten", "again", "terminated"]
     at: Seconds = 0
     instance: str = ""
 

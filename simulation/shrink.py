@@ -1,6 +1,6 @@
 """Makes a failing schedule smaller by leaving things out, as long as it fails in the same way.
 
-What goes out as one: an instance with everything that is told of it, and one disturbance. The rest
+What goes out as one: an instance with all of its story, and one disturbance. The rest
 of a schedule stays as it is, so that what is left happens at the very same moments.
 """
 
@@ -49,10 +49,10 @@ def without(schedule: Schedule, part: Part) -> Schedule:
 def _parts(schedule: Schedule) -> Iterator[Part]:
     """Halves first, because most of a schedule has nothing to do with why it fails."""
     names = list(dict.fromkeys(filter(None, map(about, schedule.calls))))
-    struck = [number for number, one in enumerate(schedule.disturbances) if not is_story(one)]
+    injected = [number for number, one in enumerate(schedule.disturbances) if not is_story(one)]
     for some in _halves(names):
         yield frozenset(some), frozenset()
-    for few in _halves(struck):
+    for few in _halves(injected):
         yield frozenset(), frozenset(few)
 
 

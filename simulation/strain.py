@@ -20,7 +20,7 @@ from simulation.schedule import (
     StoreAway,
 )
 
-PATIENCE = 60.0  # seconds of an outage that every step has to outlive without anybody's noticing
+PATIENCE = 60.0  # seconds of an outage that every step has to outlive unnoticed
 FIVE_TRIES = 40.0  # the same, of a deployment: it has five tries, and then a person is asked
 USUAL = 900.0  # seconds by which everything may be late: retries, the ladder, a lease
 # An engine that is away or slow is no reason to fail a step, nor is a replica that is gone.
@@ -30,10 +30,10 @@ FAULTS = {"status", "hang", "drop", "commit_then_status", "commit_then_hang", "d
 
 @dataclass(frozen=True)
 class Strain:
-    """What a schedule does to whatever is under way.
+    """What a schedule does to the instances under way.
 
-    `harsh`: somebody whom it needs was away for longer than a step is patient, so a step may have
-    failed.
+    `harsh`: a provider or store that it needs was away for longer than a step is patient, so a step
+    may have failed.
     `damaged`: how often the engine may have lost or broken it, so that the ladder had to climb.
     `away`: seconds for which there was no engine, at most at a time.
     `delay` and `skew` are seconds: by how much things may be late, and how far apart two clocks
@@ -56,8 +56,8 @@ def strain(
 ) -> Strain:
     """What a schedule excuses, of an instance that has tried these operations; by default any.
 
-    `fired` is how often each disturbance struck, `patience` how many seconds without somebody whom
-    it needs it has to outlive.
+    `fired` is how often each disturbance fired, `patience` how many seconds of an outage an
+    instance has to outlive.
     """
     every = schedule.disturbances
     met = [one for one, count in zip(every, fired, strict=True) if count]
@@ -93,7 +93,7 @@ def instance_of(disturbance: Disturbance) -> str | None:
 
 
 def _lasting(one: Disturbance) -> float:
-    """For how long somebody is away."""
+    """Seconds for which something is away."""
     match one:
         case Script() if is_story(one) or not FAULTS & one.rule["then"].keys():
             return 0.0
@@ -110,7 +110,7 @@ def _lasting(one: Disturbance) -> float:
 
 
 def _concerns(one: Disturbance, operations: Collection[str] | None) -> bool:
-    """Whether somebody who is away is needed for these operations."""
+    """Whether what is away is needed for these operations."""
     if operations is None or not isinstance(one, Script):
         return True
     operation = one.rule.get("match", {}).get("operation")
@@ -120,9 +120,9 @@ def _concerns(one: Disturbance, operations: Collection[str] | None) -> bool:
 def _damages(one: Disturbance, id: str) -> bool:
     match one:
         case Amnesia():
-            return one.fate in ("unreadable", "forgotten") and one.instance in id
+            return one.fault in ("unreadable", "forgotten") and one.instance in id
         case Misdelivery():
-            broken = one.fate in ("failed", "stale") or (one.item, one.fate) == ("activity", "lost")
-            return broken and one.instance in id
+            lost = one.item == "activity" and one.fault == "lost"
+            return (lost or one.fault in ("failed", "stale")) and one.instance in id
         case _:
             return False

@@ -89,8 +89,8 @@ class World:
         self._rules: dict[int, str] = {}  # of the witness, by the number of the disturbance
         self._log_handler = _Handler(self._note)
         self._disturbances = Disturbances(loop, self._note, schedule)
-        self._misdeliveries = Misdeliveries(self._disturbances.strike)
-        self._network = Network(loop, chance, self._disturbances.strike)
+        self._misdeliveries = Misdeliveries(self._disturbances.note_firing)
+        self._network = Network(loop, chance, self._disturbances.note_firing)
         self._disk = Disk(loop, chance, self._disturbances.reach, folder)
         self._disk.touched = self._touched
         disk.use(self._disk)
@@ -181,7 +181,7 @@ class World:
             start = None if call.path in STARTS else starts.get(about(call))
             starts.setdefault(about(call), answered)
             self._loop.create_task(self._outsiders.make(call, answered, start))
-        # Everybody has to have begun before anybody asks whether all have ended.
+        # All have to have begun before it is asked whether all have ended.
         await self._loop.delay(0)
 
     async def _rest(self) -> None:

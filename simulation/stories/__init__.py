@@ -1,6 +1,6 @@
 """What people and providers do with one instance, at real durations: stories of all workflows.
 
-A story is a start, and whatever somebody tells or does afterwards, hours and days later, with
+A story is a start, and whatever clients and people send afterwards, hours and days later, with
 every duration as it is by default. An instance's id is `<story>.<n>`, so that the id alone says how
 it has to end: a schedule that lacks half of its disturbances still knows. The calls and scripts
 that name an instance belong together; they stay or go together when a schedule is shrunk.

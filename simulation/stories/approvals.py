@@ -1,4 +1,4 @@
-"""Approvals: decided in time, escalated, at the last moment, by two people, by nobody."""
+"""Approvals: decided in time, escalated, at the last moment, by two people, never."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _approval_at_the_last_moment(plot: Plot) -> None:
 
 
 def _approval_cancelled(plot: Plot) -> None:
-    """Withdrawn at about the time at which somebody decides."""
+    """Withdrawn at about the time at which a person decides."""
     _approval(plot)
     at = plot.between(1, 47 * HOUR)
     plot.cancel(at)

@@ -28,7 +28,7 @@ def _deployment_hours(plot: Plot) -> None:
 
 
 def _deployment_silent(plot: Plot) -> None:
-    """The heart stops: somebody is asked, orders another training, and that one is well."""
+    """The heartbeat stops: a person is asked, orders another training, and that one is well."""
     _deployment(plot)
     silent = round(plot.between(60, HOUR), 3)
     plot.script("ml.train", {"pending": {"silent_after": silent}}, times=1)
@@ -50,7 +50,7 @@ def _deployment_cancelled(plot: Plot) -> None:
 
 
 def _deployment_without_config(plot: Plot) -> None:
-    """The scoring service is away: completed without anybody once it is back."""
+    """The scoring service is away: completed without a person once it is back."""
     _deployment(plot)
     match = {"operation": "ml.create_config", "instance": plot.id}
     lasts = plot.between(60, 2 * HOUR)

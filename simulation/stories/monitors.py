@@ -1,4 +1,4 @@
-"""Monitors: watched for hours or weeks, with outages, paused, and told to stop."""
+"""Monitors: watched for hours or weeks, with outages, paused, and stopped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from simulation.stories.plot import OPERATOR, WITNESS, Plot, Story
 
 
 def _monitor(plot: Plot, days: float, outages: int) -> None:
-    """Watched for some days, with outages of hours, changed on the way, and told to stop."""
+    """Watched for some days, with outages of hours, changed on the way, and stopped."""
     plot.start("/monitors", {"url": f"{WITNESS}/health/{plot.id}"}, **OPERATOR)
     at = 0.0
     for _ in range(outages):

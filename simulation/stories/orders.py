@@ -89,17 +89,17 @@ def _order_abandoned(plot: Plot) -> None:
     """Never paid: given up after a week; what is captured afterwards is not taken."""
     _order(plot, payment_method="pm-pending")
     plot.later("payment.charge", payment__captured=plot.between(7.5 * DAY, 9 * DAY))
-    plot.look(9.1 * DAY)
+    plot.query(9.1 * DAY)
 
 
 def _order_captured_after_the_end(plot: Plot) -> None:
-    """A provider that captures although it was told to give back: refunded late."""
+    """A provider that captures although it was asked to give back: refunded late."""
     _order(plot, payment_method="pm-pending")
     after = plot.between(7.5 * DAY, 9 * DAY)
     changes = {"payment.captured": {"after": after, "despite_undo": True}}
     plot.script("payment.charge", {"callbacks": changes})
     plot.moments += [plot.begins + 7 * DAY, plot.begins + after]
-    plot.look(9.1 * DAY)
+    plot.query(9.1 * DAY)
 
 
 def _order_cancelled(plot: Plot) -> None:

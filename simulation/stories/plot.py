@@ -1,4 +1,4 @@
-"""One instance as it is drawn: what is told of it, how its providers behave, and how it may end."""
+"""One instance as it is drawn: what is sent to it, how its providers behave, and how it may end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Plot:
     rng: Random
     calls: list[Call] = field(default_factory=list)
     scripts: list[Script] = field(default_factory=list)
-    # When something of it happens, so that disturbances know when to strike.
+    # When something of it happens, so that disturbances can fire then.
     moments: list[float] = field(default_factory=list)
 
     def start(self, path: str, body: dict[str, Any], **who: Any) -> None:
@@ -35,7 +35,7 @@ class Plot:
     def call(
         self, after: float, path: str, body: dict[str, Any] | None = None, **more: Any
     ) -> None:
-        """Somebody's request, `after` the story began."""
+        """A client's request, `after` seconds of the story."""
         at = round(self.begins + after, 3)
         self.calls.append(Call(at=at, path=path, body=body, **more))
         self.moments.append(at)
@@ -65,8 +65,8 @@ class Plot:
         """An operator cancels."""
         self.call(after, f"/workflows/{self.id}/cancel", **OPERATOR)
 
-    def look(self, after: float) -> None:
-        """Somebody asks, which keeps the simulation going until then."""
+    def query(self, after: float) -> None:
+        """An operator queries it, which keeps the simulation going until then."""
         self.call(after, f"/workflows/{self.id}", method="GET", **OPERATOR)
 
 
@@ -76,7 +76,7 @@ class Story:
 
     `faulty` are outcomes that are right too where a provider was away for longer than a step is
     patient. `weight` is how often it is drawn; what takes thousands of turns is drawn seldom.
-    `asks`: a person has to be asked; `late_money`: the provider does what it was told not to do.
+    `asks`: a person has to be asked; `late_money`: the provider does what it was asked not to do.
     """
 
     kind: str

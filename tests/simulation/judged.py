@@ -1,4 +1,4 @@
-"""Stories that are told to the second, run with every default and judged."""
+"""Stories that are drawn to the second, run with every default and judged."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ SOON = 2.0  # seconds that a timer of the engine and the step after it may take
 
 def plot(story: str, path: str, body: dict[str, Any], **who: Any) -> Plot:
     """An instance of a story, which tells the judge how it has to end; started after a second."""
-    told = Plot(f"{story}.0", 1.0, Random(story))
-    told.start(path, body, **who)
-    return told
+    drawn = Plot(f"{story}.0", 1.0, Random(story))
+    drawn.start(path, body, **who)
+    return drawn
 
 
 def judged(*plots: Plot, disturbances: tuple[Disturbance, ...] = (), **options: Any) -> Result:
-    """What came of it; every promise was kept, and every disturbance has struck."""
-    told = [script for one in plots for script in one.scripts]
+    """What came of it; every promise was kept, and every disturbance has fired."""
+    drawn = [script for one in plots for script in one.scripts]
     schedule = Schedule(
         calls=tuple(call for one in plots for call in one.calls),
-        disturbances=(*told, *disturbances),
+        disturbances=(*drawn, *disturbances),
         **options,
     )
     result = simulate(schedule)
@@ -49,8 +49,8 @@ def effects(result: Result) -> list[str]:
     return [one["operation"] for one in result.effects]
 
 
-def letters(result: Result) -> list[str]:
-    """The templates of the letters in the ledger, in order."""
+def notifications(result: Result) -> list[str]:
+    """The templates of the notifications in the ledger, in order."""
     return [one["detail"]["template"] for one in result.effects if "template" in one["detail"]]
 
 

@@ -1,4 +1,4 @@
-"""Each disturbance provably strikes, and an order comes through all the same."""
+"""Each disturbance provably fires, and an order comes through all the same."""
 
 from __future__ import annotations
 
@@ -43,26 +43,26 @@ EVERY = {
     "a pause with the store's lock": Pause(point="commit", at=1.0, nth=2),
     "a pause before a charge": Pause(point="request", at=1.0),
     "a graceful stop": Stop(at=1.05),
-    "a lost start": Message(link="client", fate="lose_request"),
-    "a lost answer to a start": Message(link="client", fate="lose_response"),
-    "a start that comes twice": Message(link="client", fate="repeat"),
-    "a charge whose answer is lost": Message(link="provider", fate="lose_response"),
-    "a charge that comes twice": Message(link="provider", fate="repeat"),
-    "a callback that is late": Message(link="webhook", fate="delay", seconds=4.0),
-    "a callback that comes twice": Message(link="webhook", fate="repeat"),
+    "a lost start": Message(link="client", fault="lose_request"),
+    "a lost answer to a start": Message(link="client", fault="lose_response"),
+    "a start that comes twice": Message(link="client", fault="repeat"),
+    "a charge whose answer is lost": Message(link="provider", fault="lose_response"),
+    "a charge that comes twice": Message(link="provider", fault="repeat"),
+    "a callback that is late": Message(link="webhook", fault="delay", seconds=4.0),
+    "a callback that comes twice": Message(link="webhook", fault="repeat"),
     "a start that the engine does not hear": Message(
-        link="engine", fate="lose_request", path="start"
+        link="engine", fault="lose_request", path="start"
     ),
-    "a turn twice": Misdelivery(fate="twice", nth=3),
-    "an activity twice": Misdelivery(item="activity", fate="twice", nth=2),
-    "a turn that is lost": Misdelivery(fate="lost", nth=4),
-    "an activity that is lost": Misdelivery(item="activity", fate="lost", nth=3),
-    "an event that is lost": Misdelivery(item="event", fate="lost"),
-    "a stale turn": Misdelivery(fate="stale", nth=4),
-    "a damaged history": Misdelivery(fate="failed", nth=4),
-    "an instance that is forgotten": Amnesia(fate="forgotten", at=1.2, instance="order-1"),
-    "an instance that cannot be read": Amnesia(fate="unreadable", at=1.2, instance="order-1"),
-    "an ended instance that runs again": Amnesia(fate="again", at=9.0, instance="order-1"),
+    "a turn twice": Misdelivery(fault="twice", nth=3),
+    "an activity twice": Misdelivery(item="activity", fault="twice", nth=2),
+    "a turn that is lost": Misdelivery(fault="lost", nth=4),
+    "an activity that is lost": Misdelivery(item="activity", fault="lost", nth=3),
+    "an event that is lost": Misdelivery(item="event", fault="lost"),
+    "a stale turn": Misdelivery(fault="stale", nth=4),
+    "a damaged history": Misdelivery(fault="failed", nth=4),
+    "an instance that is forgotten": Amnesia(fault="forgotten", at=1.2, instance="order-1"),
+    "an instance that cannot be read": Amnesia(fault="unreadable", at=1.2, instance="order-1"),
+    "an ended instance that runs again": Amnesia(fault="again", at=9.0, instance="order-1"),
     "a slow engine": Slow(at=1.0, rate=0.5, lasts=60),
     "an engine that is away": Away(at=1.1, lasts=20),
     "an engine that hangs": Away(at=1.1, lasts=20, manner="hangs"),
@@ -93,8 +93,8 @@ def test_an_order_comes_through(name: str) -> None:
 def test_a_first_start_that_nobody_heard_of_and_nobody_can_read_is_made_under_another_name() -> (
     None
 ):
-    lost = Message(link="engine", fate="lose_response", path="start")
-    unread = Amnesia(fate="unreadable", at=1.0, instance="order-1")
+    lost = Message(link="engine", fault="lose_response", path="start")
+    unread = Amnesia(fault="unreadable", at=1.0, instance="order-1")
     result = simulate(one_order(lost, unread, until=HOUR))
     assert result.fired == [1, 1], "it proves nothing"
     assert result.records["order-1"]["outcome"] == "FULFILLED"
@@ -105,7 +105,7 @@ def test_a_first_start_that_nobody_heard_of_and_nobody_can_read_is_made_under_an
 def test_a_process_that_dies_in_a_transaction_has_written_nothing() -> None:
     crash = Crash(point="commit", at=1.0, nth=1, down=5.0)
     result = simulate(one_order(crash, replicas=1))
-    # The first commit after 1 s is that of the accepted start: nobody was told of it.
+    # The first commit after 1 s is that of the accepted start, which was not answered yet.
     assert result.answers[0].tries >= 2
     assert result.records["order-1"]["accepted_at"] > "2027-01-15T08:00:06"
 
@@ -123,14 +123,14 @@ def test_a_process_that_stood_still_goes_on_as_a_zombie() -> None:
     pause = Pause(replica=0, point="request", at=1.0, lasts=20.0)
     runs: list[Any] = [simulate(one_order(pause, seed=seed)) for seed in range(3)]
     # The audit asks, too, but it changes nothing.
-    struck = [run for run in runs if any("reached request: POST" in line for line in run.log)]
-    assert struck
-    for run in struck:
+    hit = [run for run in runs if any("reached request: POST" in line for line in run.log)]
+    assert hit
+    for run in hit:
         keys = [one["key"] for one in run.attempts if one["operation"] in FULFILLED]
         assert len(keys) > len(set(keys)), "the zombie's call never came"
         charged_once(run)
 
 
-def test_what_never_meets_anything_does_not_strike() -> None:
+def test_what_never_meets_anything_does_not_fire() -> None:
     schedule = Schedule(disturbances=(Crash(point="activity", at=1.0),))
     assert simulate(schedule).fired == [0]

@@ -10,7 +10,7 @@ from simulation.clock import EPOCH
 from simulation.evidence import moment
 from simulation.schedule import DAY, HOUR, Crash, Script, StoreAway
 from simulation.stories.plot import APPROVER, DIRECTOR, Plot
-from tests.simulation.judged import SOON, answer, effects, judged, letters, made_at, plot
+from tests.simulation.judged import SOON, answer, effects, judged, made_at, notifications, plot
 from tests.simulation.starts import PRESS
 from tests.support.shop import FULFILLED, order
 
@@ -23,10 +23,10 @@ def an_approval(story: str) -> Plot:
     return plot(story, "/approvals", PRESS)
 
 
-def decide(told: Plot, at: float, approved: bool, who: dict[str, object]) -> None:
+def decide(drawn: Plot, at: float, approved: bool, who: dict[str, object]) -> None:
     """A decision that is made at a moment of the simulation, to the millisecond."""
-    body = {"event_id": f"{told.id}-{who['subject']}", "approved": approved}
-    told.call(at - told.begins, f"/approvals/{told.id}/decision", body, **who)
+    body = {"event_id": f"{drawn.id}-{who['subject']}", "approved": approved}
+    drawn.call(at - drawn.begins, f"/approvals/{drawn.id}/decision", body, **who)
 
 
 def seconds(date: str) -> float:
@@ -36,10 +36,10 @@ def seconds(date: str) -> float:
 @pytest.fixture(scope="module")
 def due() -> tuple[float, float]:
     """When the approval is escalated, and when it expires, as people are shown it."""
-    told = an_approval("approval-expired")
-    told.look(HOUR)
-    told.look(ESCALATED + HOUR)
-    result = judged(told)
+    drawn = an_approval("approval-expired")
+    drawn.query(HOUR)
+    drawn.query(ESCALATED + HOUR)
+    result = judged(drawn)
     return (
         seconds(result.answers[1].body["due_at"]),
         seconds(result.answers[2].body["due_at"]),
@@ -56,13 +56,13 @@ def test_what_an_approval_shows_as_due_is_48_and_72_hours_after_it_was_asked_for
 def test_an_approval_that_nobody_decides_is_escalated_and_expires_when_it_is_due(
     due: tuple[float, float],
 ) -> None:
-    told = an_approval("approval-expired")
-    result = judged(told)
-    assert 0 <= made_at(result, f"{told.id}/notify_director/1") - due[0] < SOON
-    assert 0 <= made_at(result, f"{told.id}/notify") - due[1] < SOON
-    assert letters(result) == ["please_decide", "please_decide", "approval_timed_out"]
+    drawn = an_approval("approval-expired")
+    result = judged(drawn)
+    assert 0 <= made_at(result, f"{drawn.id}/notify_director/1") - due[0] < SOON
+    assert 0 <= made_at(result, f"{drawn.id}/notify") - due[1] < SOON
+    assert notifications(result) == ["please_decide", "please_decide", "approval_timed_out"]
     assert "approval.execute" not in effects(result)
-    assert result.records[told.id]["outcome"] == "TIMED_OUT"
+    assert result.records[drawn.id]["outcome"] == "TIMED_OUT"
 
 
 @pytest.mark.parametrize(("after", "status"), [(-1.0, 200), (1.0, 403)])
@@ -70,12 +70,12 @@ def test_an_approver_decides_until_it_is_escalated_and_not_after(
     after: float, status: int, due: tuple[float, float]
 ) -> None:
     story = "approval-approved" if status == 200 else "approval-expired"
-    told = an_approval(story)
-    decide(told, due[0] + after, True, APPROVER)
-    result = judged(told)
-    assert answer(result, told, -1) == status
+    drawn = an_approval(story)
+    decide(drawn, due[0] + after, True, APPROVER)
+    result = judged(drawn)
+    assert answer(result, drawn, -1) == status
     assert ("approval.execute" in effects(result)) is (status == 200)
-    escalated = letters(result).count("please_decide") == 2
+    escalated = notifications(result).count("please_decide") == 2
     assert escalated is (status == 403)
 
 
@@ -83,13 +83,13 @@ def test_an_approver_decides_until_it_is_escalated_and_not_after(
 def test_the_director_decides_until_it_expires_and_not_after(
     after: float, status: int, due: tuple[float, float]
 ) -> None:
-    told = an_approval("approval-escalated" if status == 200 else "approval-expired")
-    decide(told, due[1] + after, True, DIRECTOR)
-    result = judged(told)
-    assert answer(result, told, -1) == status
+    drawn = an_approval("approval-escalated" if status == 200 else "approval-expired")
+    decide(drawn, due[1] + after, True, DIRECTOR)
+    result = judged(drawn)
+    assert answer(result, drawn, -1) == status
     assert ("approval.execute" in effects(result)) is (status == 200)
     last = "approval_approved" if status == 200 else "approval_timed_out"
-    assert letters(result) == ["please_decide", "please_decide", last]
+    assert notifications(result) == ["please_decide", "please_decide", last]
 
 
 @pytest.mark.parametrize(
@@ -98,48 +98,48 @@ def test_the_director_decides_until_it_expires_and_not_after(
 def test_a_decision_at_the_very_moment_counts_or_is_refused_and_the_answer_is_true(
     which: str, who: dict[str, object], refusal: int, due: tuple[float, float]
 ) -> None:
-    told = an_approval("approval-last-moment")
-    decide(told, due[which == "expired"], True, who)
-    at, seen = told.calls[-1].at, set()
+    drawn = an_approval("approval-last-moment")
+    decide(drawn, due[which == "expired"], True, who)
+    at, seen = drawn.calls[-1].at, set()
     for late, seed in itertools.product((0.0, 0.03), range(6)):
-        told.calls[-1] = told.calls[-1].model_copy(update={"at": at + late})
-        result = judged(told, seed=seed)
-        status = answer(result, told, -1)
+        drawn.calls[-1] = drawn.calls[-1].model_copy(update={"at": at + late})
+        result = judged(drawn, seed=seed)
+        status = answer(result, drawn, -1)
         assert ("approval.execute" in effects(result)) is (status == 200)
         last = "approval_approved" if status == 200 else "approval_timed_out"
-        assert letters(result)[-1] == last
+        assert notifications(result)[-1] == last
         seen.add(status)
     assert seen == {200, refusal}, "either may be first"
 
 
 def test_a_document_waits_for_thirty_days_reminds_each_week_and_is_voided() -> None:
-    told = plot("document-expired", "/documents", LEASE)
-    result = judged(told)
-    sent = made_at(result, f"{told.id}/send")
+    drawn = plot("document-expired", "/documents", LEASE)
+    result = judged(drawn)
+    sent = made_at(result, f"{drawn.id}/send")
     for week in (1, 2, 3, 4):
         for signer in (1, 2):
-            late = made_at(result, f"{told.id}/remind/{week}/{signer}") - sent - week * 7 * DAY
+            late = made_at(result, f"{drawn.id}/remind/{week}/{signer}") - sent - week * 7 * DAY
             assert 0 <= late < SOON
-    assert 0 <= made_at(result, f"{told.id}/void") - sent - 30 * DAY < SOON
-    assert letters(result) == ["please_sign"] * 8 + ["document_expired"]
+    assert 0 <= made_at(result, f"{drawn.id}/void") - sent - 30 * DAY < SOON
+    assert notifications(result) == ["please_sign"] * 8 + ["document_expired"]
     assert effects(result)[-2:] == ["signing.void", "notifier.send"]
     assert result.interventions == []
 
 
 def an_order(story: str, **changes: object) -> Plot:
-    told = plot(story, "/orders", {})
-    told.calls[0] = told.calls[0].model_copy(update={"body": order(told.id, **changes)})
-    return told
+    drawn = plot(story, "/orders", {})
+    drawn.calls[0] = drawn.calls[0].model_copy(update={"body": order(drawn.id, **changes)})
+    return drawn
 
 
 def test_a_payment_that_is_captured_two_days_late_is_an_order_over_kills() -> None:
-    told = an_order("order-captured", payment_method="pm-pending")
-    told.later("payment.charge", payment__captured=2 * DAY)
+    drawn = an_order("order-captured", payment_method="pm-pending")
+    drawn.later("payment.charge", payment__captured=2 * DAY)
     kills = tuple(Crash(replica=n % 2, at=n * 6 * HOUR, down=20.0) for n in range(1, 9))
-    result = judged(told, disturbances=kills)
+    result = judged(drawn, disturbances=kills)
     assert effects(result) == FULFILLED
-    assert 0 <= made_at(result, f"{told.id}/charge") - told.begins - 2 * DAY < SOON
-    assert 0 <= made_at(result, f"{told.id}/reserve") - told.begins - 2 * DAY < 60
+    assert 0 <= made_at(result, f"{drawn.id}/charge") - drawn.begins - 2 * DAY < SOON
+    assert 0 <= made_at(result, f"{drawn.id}/reserve") - drawn.begins - 2 * DAY < 60
     assert result.interventions == []
     assert result.counts["started"] == 1
 
@@ -157,13 +157,13 @@ UNDONE = [
 @pytest.mark.parametrize("lasts", [13 * 60.0, DAY])
 def test_while_nobody_refunds_nobody_is_asked_and_then_it_is_refunded_once(lasts: float) -> None:
     lost = [{"sku": "SKU-LOST", "quantity": 2, "unit_price": 1999}]
-    told = an_order("order-lost", lines=lost)
+    drawn = an_order("order-lost", lines=lost)
     rule = {"match": {"operation": "payment.refund"}, "then": {"status": 503}}
-    result = judged(told, disturbances=(Script(rule=rule, lasts=lasts),))
+    result = judged(drawn, disturbances=(Script(rule=rule, lasts=lasts),))
     assert effects(result) == [*UNDONE, "payment.refund", "notifier.send"]
-    assert letters(result)[-1] == "order_compensated"
-    assert made_at(result, f"{told.id}/refund") >= lasts
-    assert made_at(result, f"{told.id}/refund") < lasts + HOUR + SOON
+    assert notifications(result)[-1] == "order_compensated"
+    assert made_at(result, f"{drawn.id}/refund") >= lasts
+    assert made_at(result, f"{drawn.id}/refund") < lasts + HOUR + SOON
     assert result.interventions == []
     assert result.counts["started"] == 1
 
@@ -172,10 +172,10 @@ def test_while_nobody_refunds_nobody_is_asked_and_then_it_is_refunded_once(lasts
 def test_a_long_training_outlives_outages_of_the_store_and_nobody_runs_it_again(
     lasts: float,
 ) -> None:
-    told = plot("deployment-hours", "/deployments", TRAINED)
+    drawn = plot("deployment-hours", "/deployments", TRAINED)
     settles = {"settle": "applied", "after": 12 * HOUR, "heartbeat": True}
-    told.script("ml.train", {"pending": settles})
+    drawn.script("ml.train", {"pending": settles})
     outages = tuple(StoreAway(at=n * HOUR, lasts=lasts) for n in (1, 3, 5, 7))
-    result = judged(told, disturbances=outages)
+    result = judged(drawn, disturbances=outages)
     assert result.interventions == []
     assert result.counts["started"] == 1

@@ -1,4 +1,4 @@
-"""Whoever only looks now and then sees in time what a date makes due, and looks no oftener."""
+"""A loop that only polls sees in time what a date makes due, and polls no oftener."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_date_that_a_query_compares_with_the_clock_is_waited_for_no_longer(loo
     one.over()
     assert one.until(11.0) == pytest.approx(HOUR + 10, abs=0.3)
     loop._now = HOUR + 20
-    assert one.until(11.0) <= loop.time(), "once it is past, it stays due until somebody looks"
+    assert one.until(11.0) <= loop.time(), "once it is past, it stays due until the loop polls"
 
 
 def test_who_judges_rows_by_himself_looks_at_growing_intervals(loop: Loop) -> None:
@@ -201,7 +201,7 @@ def test_what_the_store_does_not_know_is_swept_for_in_time(loop: Loop) -> None:
 
 
 def test_a_lost_start_is_made_again_within_seconds() -> None:
-    lost = Message(link="engine", fate="lose_request", path="start")
+    lost = Message(link="engine", fault="lose_request", path="start")
     result = simulate(one_order(lost, until=100.0))
     assert result.records["order-1"]["outcome"] == "FULFILLED"
     assert result.records["order-1"]["ended_at"] < "2027-01-15T08:00:20"
@@ -209,8 +209,8 @@ def test_a_lost_start_is_made_again_within_seconds() -> None:
 
 def test_the_ladder_goes_on_looking_for_as_long_as_it_is_patient() -> None:
     """The longest with one that was run again twice, and nothing happens meanwhile."""
-    broken = [Misdelivery(item="turn", fate="failed", nth=nth) for nth in (3, 4)]
-    lost = Misdelivery(item="activity", fate="lost", at=70.0)
+    broken = [Misdelivery(item="turn", fault="failed", nth=nth) for nth in (3, 4)]
+    lost = Misdelivery(item="activity", fault="lost", at=70.0)
     result = simulate(one_order(*broken, lost, until=HOUR))
     assert result.fired == [1, 1, 1]
     assert any("'given_up'" in line for line in result.log)

@@ -77,7 +77,7 @@ def test_an_effect_after_the_end_is_seen(order: tuple[Schedule, Result]) -> None
 
 def test_an_effect_for_nobody_is_seen(order: tuple[Schedule, Result]) -> None:
     first = order[1].effects[0]
-    strange = {**first, "instance": "somebody", "key": "somebody/charge"}
+    strange = {**first, "instance": "another", "key": "another/charge"}
     assert "nothing_unasked" in _broken(_with(order, effects=[*order[1].effects, strange]))
 
 
@@ -93,16 +93,16 @@ def test_an_instance_that_never_ends_is_seen(order: tuple[Schedule, Result]) -> 
     assert "settles" in _broken(_with(order, records=records))
 
 
-def test_a_person_who_is_asked_in_vain_and_not_told_is_seen(
+def test_a_person_who_is_asked_needless_and_not_told_is_seen(
     order: tuple[Schedule, Result],
 ) -> None:
     (id,) = order[1].records
     asked = {"id": f"{id}/engine/1", "instance": id, "kind": "stuck", "reason": "-", "action": None}
     broken = _broken(_with(order, interventions=[asked]))
-    assert {"nobody_is_asked_in_vain", "told"} <= broken
+    assert {"no_needless_intervention", "notified"} <= broken
 
 
-def test_a_person_who_was_told_of_nothing_for_an_hour_is_seen(
+def test_a_person_who_was_not_notified_for_an_hour_is_seen(
     order: tuple[Schedule, Result],
 ) -> None:
     (id,) = order[1].records
@@ -110,7 +110,7 @@ def test_a_person_who_was_told_of_nothing_for_an_hour_is_seen(
     answered = {"action": "retry", "opened_at": "2027-01-15T08:00:00Z"}
     for at, seen in (("2027-01-15T08:05:00Z", False), ("2027-01-15T09:00:00Z", True)):
         one = {**asked, **answered, "answered_at": at}
-        assert ("told" in _broken(_with(order, interventions=[one]))) is seen
+        assert ("notified" in _broken(_with(order, interventions=[one]))) is seen
 
 
 def test_an_undo_that_is_given_up_before_the_day_is_over_is_seen(
@@ -133,18 +133,18 @@ def test_what_the_engine_broke_for_good_may_be_undone_and_nothing_else(
     asked = {"id": f"{id}/engine/1", "instance": id, "kind": "stuck", "reason": "-", "action": None}
     assert "as_drawn" not in _broken(_with(order, records=records, interventions=[asked]))
     broken = _broken(_with(order, records=records, interventions=[{**asked, "kind": "forged"}]))
-    assert {"as_drawn", "nobody_is_asked_in_vain"} <= broken
+    assert {"as_drawn", "no_needless_intervention"} <= broken
 
 
-LOST = Misdelivery(item="activity", fate="lost")
+LOST = Misdelivery(item="activity", fault="lost")
 
 
 @pytest.mark.parametrize(
-    ("kind", "disturbances", "in_vain"),
+    ("kind", "disturbances", "needless"),
     [
         ("stuck", [LOST] * 2, True),
         ("stuck", [LOST] * 3, False),
-        ("stuck", [LOST, LOST, LOST.model_copy(update={"instance": "somebody"})], True),
+        ("stuck", [LOST, LOST, LOST.model_copy(update={"instance": "another"})], True),
         ("stuck", [StoreAway(lasts=90.0)], True),
         ("bad_deployment", [LOST] * 3, True),
         ("start_failed", [Away(lasts=400.0)] * 2, True),
@@ -154,26 +154,26 @@ LOST = Misdelivery(item="activity", fate="lost")
     ],
 )
 def test_a_person_is_asked_for_what_met_this_instance_often_or_long_enough(
-    order: tuple[Schedule, Result], kind: str, disturbances: list[Disturbance], in_vain: bool
+    order: tuple[Schedule, Result], kind: str, disturbances: list[Disturbance], needless: bool
 ) -> None:
     schedule, result = order
     (id,) = result.records
-    told = (*schedule.disturbances, *disturbances)
+    drawn = (*schedule.disturbances, *disturbances)
     asked = {"id": f"{id}/engine/1", "instance": id, "kind": kind, "reason": "-", "action": None}
     found = judge(
-        schedule.model_copy(update={"disturbances": told}),
-        replace(result, fired=[1] * len(told), interventions=[asked]),
+        schedule.model_copy(update={"disturbances": drawn}),
+        replace(result, fired=[1] * len(drawn), interventions=[asked]),
     )
-    assert ("nobody_is_asked_in_vain" in _broken(found)) is in_vain
+    assert ("no_needless_intervention" in _broken(found)) is needless
 
 
 @pytest.mark.parametrize("times", [0, 1])
-def test_what_never_struck_excuses_nothing(times: int) -> None:
+def test_what_never_fired_excuses_nothing(times: int) -> None:
     assert strain(Schedule(disturbances=(LOST,)), [times]).damaged == times
 
 
 @pytest.mark.parametrize(
-    ("kind", "lasts", "in_vain"),
+    ("kind", "lasts", "needless"),
     [
         ("engine_stalled", 400.0, True),
         ("engine_stalled", 700.0, False),
@@ -181,36 +181,34 @@ def test_what_never_struck_excuses_nothing(times: int) -> None:
     ],
 )
 def test_what_is_asked_about_all_is_judged_too(
-    order: tuple[Schedule, Result], kind: str, lasts: float, in_vain: bool
+    order: tuple[Schedule, Result], kind: str, lasts: float, needless: bool
 ) -> None:
     schedule, result = order
-    told = (*schedule.disturbances, Away(lasts=lasts))
+    drawn = (*schedule.disturbances, Away(lasts=lasts))
     asked = {"id": "engine/1", "instance": "-", "kind": kind, "reason": "-", "action": None}
     found = judge(
-        schedule.model_copy(update={"disturbances": told}),
-        replace(result, fired=[1] * len(told), interventions=[asked]),
+        schedule.model_copy(update={"disturbances": drawn}),
+        replace(result, fired=[1] * len(drawn), interventions=[asked]),
     )
-    assert (Broken("-", "nobody_is_asked_in_vain", f"engine/1 ({kind}): -") in found.broken) is (
-        in_vain
+    assert (Broken("-", "no_needless_intervention", f"engine/1 ({kind}): -") in found.broken) is (
+        needless
     )
 
 
 def test_who_waits_for_a_person_is_not_late_and_a_deployment_may_be_given_up() -> None:
     end = 72 * HOUR
     lost = LOST.model_copy(update={"at": end + 50})
-    broken = [Misdelivery(item="turn", fate="failed", at=end, nth=nth) for nth in (1, 2)]
+    broken = [Misdelivery(item="turn", fault="failed", at=end, nth=nth) for nth in (1, 2)]
     (asked,) = judged(
         plot("approval-expired", "/approvals", PRESS), disturbances=(*broken, lost)
     ).interventions
     assert asked["kind"] == "stuck"
-    broken = [Misdelivery(item="turn", fate="failed", nth=nth) for nth in (3, 4, 5)]
+    broken = [Misdelivery(item="turn", fault="failed", nth=nth) for nth in (3, 4, 5)]
     given_up = judged(plot("deployment-quick", "/deployments", MODEL), disturbances=(*broken,))
     assert [one["outcome"] for one in given_up.records.values()] == ["ROLLED_BACK"]
 
 
-def test_a_letter_may_be_missing_of_which_a_person_was_told_and_a_deadline_begins_when_asked() -> (
-    None
-):
+def test_a_step_is_missing_that_a_person_was_notified_of_and_a_deadline_begins_when_asked() -> None:
     away = {"match": {"operation": "notifier.send"}, "then": {"status": 429}}
     order, asked = (
         plot("order-quick", "/orders", shop_order("order-quick.0")),
@@ -218,17 +216,17 @@ def test_a_letter_may_be_missing_of_which_a_person_was_told_and_a_deadline_begin
     )
     result = judged(order, asked, disturbances=(Script(rule=away, at=0.5, lasts=780.0),))
     assert result.records[order.id]["outcome"] == "FULFILLED"
-    letters = [one["detail"].get("template") for one in result.effects]
-    assert "order_confirmed" not in letters
+    notifications = [one["detail"].get("template") for one in result.effects]
+    assert "order_confirmed" not in notifications
     assert result.records[asked.id]["outcome"] == "TIMED_OUT"
 
 
 def test_nobody_decides_on_what_is_not_there_yet() -> None:
-    told = plot("approval-rejected", "/approvals", PRESS)
+    drawn = plot("approval-rejected", "/approvals", PRESS)
     decision = {"event_id": "no", "approved": False}
-    told.call(20, f"/approvals/{told.id}/decision", decision, subject="a-1", roles=("approver",))
-    result = judged(told, disturbances=(StoreAway(at=0.5, lasts=40.0),))
-    assert result.records[told.id]["outcome"] == "REJECTED"
+    drawn.call(20, f"/approvals/{drawn.id}/decision", decision, subject="a-1", roles=("approver",))
+    result = judged(drawn, disturbances=(StoreAway(at=0.5, lasts=40.0),))
+    assert result.records[drawn.id]["outcome"] == "REJECTED"
 
 
 def test_what_nobody_answered_is_unknown_and_not_kept(order: tuple[Schedule, Result]) -> None:
@@ -238,7 +236,7 @@ def test_what_nobody_answered_is_unknown_and_not_kept(order: tuple[Schedule, Res
     assert not judgement.kept
 
 
-def test_a_disturbance_that_did_not_strike_is_said(order: tuple[Schedule, Result]) -> None:
+def test_a_disturbance_that_did_not_fire_is_said(order: tuple[Schedule, Result]) -> None:
     schedule, result = order
     crash = Crash(at=1, point="commit", nth=9_999)
     more = schedule.model_copy(update={"disturbances": (*schedule.disturbances, crash)})
@@ -250,11 +248,11 @@ def test_nothing_judged_is_not_kept() -> None:
     assert not judge(Schedule(), Result()).kept
 
 
-@pytest.mark.parametrize(("lasts", "in_vain"), [(30.0, True), (55.0, False)])
-def test_a_deployment_has_five_tries_of_a_step_and_no_more(lasts: float, in_vain: bool) -> None:
+@pytest.mark.parametrize(("lasts", "needless"), [(30.0, True), (55.0, False)])
+def test_a_deployment_has_five_tries_of_a_step_and_no_more(lasts: float, needless: bool) -> None:
     away = Script(
         rule={"match": {"operation": "ml.train"}, "then": {"status": 503}}, at=0.5, lasts=lasts
     )
-    told = plot("deployment-quick", "/deployments", MODEL)
-    result = judged(told, disturbances=(away,))
-    assert (result.interventions == []) is in_vain
+    drawn = plot("deployment-quick", "/deployments", MODEL)
+    result = judged(drawn, disturbances=(away,))
+    assert (result.interventions == []) is needless

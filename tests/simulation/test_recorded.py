@@ -41,9 +41,9 @@ def again(name: str, path: str, changes: dict[str, Any]) -> list[tuple[str, str]
         operation, then = SCRIPTS[name]
         rule = {"match": {"operation": operation, "instance": name}, "then": then}
         rules = (Script(rule=rule),)
-    nobody = People(answer=None)
+    unanswered = People(answer=None)
     result = simulate(
-        Schedule(calls=(start,), disturbances=rules, people=nobody, replicas=1, until=60)
+        Schedule(calls=(start,), disturbances=rules, people=unanswered, replicas=1, until=60)
     )
     return result.calls[name]
 

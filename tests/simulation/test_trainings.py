@@ -26,9 +26,9 @@ STEPS = [
 
 
 def training(story: str, pending: dict[str, Any], **rule: Any) -> Plot:
-    told = plot(story, "/deployments", MODEL)
-    told.script("ml.train", {"pending": pending}, **rule)
-    return told
+    drawn = plot(story, "/deployments", MODEL)
+    drawn.script("ml.train", {"pending": pending}, **rule)
+    return drawn
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_heart_that_stops_is_found_by_the_run_within_its_patience() -> None:
     assert "silent for" in asked["reason"]
     found = moment(asked["opened_at"]) - EPOCH - silent.begins - 10 * HOUR
     assert PATIENCE < found < PATIENCE + POLL + SOON
-    assert effects(result) == [STEPS[0], "notifier.send", *STEPS[1:]], "somebody was told"
+    assert effects(result) == [STEPS[0], "notifier.send", *STEPS[1:]], "a person was notified"
     trained = [one["key"] for one in result.effects if one["operation"] == "ml.train"]
     assert trained == [f"{silent.id}/train/2"], "as a person has ordered"
     assert result.counts["raised wake"] == 0

@@ -84,8 +84,8 @@ print(json.dumps([result.log, result.attempts, result.records, dict(result.count
 def test_one_schedule_is_one_log_byte_for_byte(kind: str) -> None:
     schedule = everything().model_copy(update={"seed": 7})
     body = json.loads(schedule.model_dump_json())
-    strike = {"kind": kind, "replica": 1, "point": "statement", "nth": 40}
-    body["disturbances"] = [strike, {"kind": "wedge", "at": 2.0}]
+    crash = {"kind": kind, "replica": 1, "point": "statement", "nth": 40}
+    body["disturbances"] = [crash, {"kind": "wedge", "at": 2.0}]
     said = [
         subprocess.run(
             [sys.executable, "-c", CHILD],
