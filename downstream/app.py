@@ -64,7 +64,7 @@ def assemble(providers: Providers, services: Services) -> FastAPI:
         await sender.close()
         await store.close()
 
-    app = FastAPI(title="Downstream, the witness", lifespan=lifespan)
+    app = FastAPI(title="Witness", lifespan=lifespan)
     problems.install(app)
 
     @app.get("/livez")

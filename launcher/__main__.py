@@ -65,7 +65,9 @@ def _run(settings: Settings) -> int:
             stack.supervisor.join()
     except KeyboardInterrupt:
         return 0
-    raise LauncherError("the supervision has ended by itself")
+    raise LauncherError(
+        "the supervisor has stopped by a fault of its own: see the log above, and start it again"
+    )
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -24,7 +24,7 @@ def obstacle(port: int, host: str = LOOPBACK) -> str | None:
 
 
 def free_ports(count: int) -> range:
-    """Neighbouring ports that nobody uses.
+    """Neighbouring ports that are unused.
 
     They come from below the range of source ports: a port "found free" by binding to 0 can be
     taken by any outgoing connection while its server is down, and here servers are often killed.
@@ -53,7 +53,7 @@ def require_free(ports: Mapping[str, int], host: str) -> None:
 
     def problems() -> str | None:
         found = (
-            f"port {port}: {why}; STEADFAST_{name.upper()} chooses another"
+            f"port {port}: {why}; stop what uses it, or set STEADFAST_{name.upper()} to another"
             for name, port in ports.items()
             if (why := obstacle(port, host if name == "port" else LOOPBACK))
         )
@@ -68,7 +68,7 @@ def require_free(ports: Mapping[str, int], host: str) -> None:
 
 
 def status(port: int, path: str, host: str = LOOPBACK) -> int | None:
-    """The status code that a GET answers within a second; None when nobody answers."""
+    """The status code that a GET answers within a second; None without an answer."""
     connection = http.client.HTTPConnection(host, port, timeout=1)
     try:
         connection.request("GET", path)

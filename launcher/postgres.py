@@ -17,7 +17,7 @@ from launcher.files import last_lines, write_private
 from launcher.net import LOOPBACK, free_ports, obstacle, wait_until
 from launcher.process import Process
 
-HOW = "there is no PostgreSQL server here: apt-get install postgresql"
+HOW = "there is no PostgreSQL server here; as root on Debian: apt-get install postgresql"
 
 
 def find_binaries() -> Path | None:
@@ -90,10 +90,13 @@ class Postgres:
 
         Raises:
             NotReadyError: after so many seconds; shows the end of its log.
-            LauncherError: when somebody else has the port.
+            LauncherError: when another process has the port.
         """
         if why := obstacle(self.port):
-            raise LauncherError(f"PostgreSQL cannot have port {self.port}: {why}")
+            raise LauncherError(
+                f"PostgreSQL cannot listen on port {self.port}: {why}; stop what uses it, "
+                "or choose another port"
+            )
         self.create(timeout)
         command = self.command()
 
@@ -218,7 +221,7 @@ def temporary(port: int | None = None) -> Iterator[Postgres]:
 
 
 def _unprivileged() -> tuple[int, int]:
-    """PostgreSQL refuses to run as root, so root needs somebody to run it as."""
+    """The user to run as: PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return -1, -1
     for name in ("postgres", "nobody"):
@@ -227,4 +230,7 @@ def _unprivileged() -> tuple[int, int]:
         except KeyError:
             continue
         return user.pw_uid, user.pw_gid
-    raise LauncherError("run as root, PostgreSQL needs a user postgres or nobody")
+    raise LauncherError(
+        "PostgreSQL does not run as root, and there is no user postgres or nobody to run it as: "
+        "add one, or start this as another user"
+    )

@@ -1,4 +1,4 @@
-"""One child process: started on a leash, stopped within a deadline."""
+"""One child process: it ends with its parent, and is stopped within a deadline."""
 
 import os
 import signal
@@ -12,11 +12,11 @@ from typing import BinaryIO
 
 from launcher.errors import NotReadyError
 
-LEASH = Path(__file__).with_name("leash.py")
+PARENT_DEATH_SIGNAL = Path(__file__).with_name("parent_death_signal.py")
 
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
-"""The kernel ties a leash to the *thread* that forked. This one lives as long as the process, so
-that any other thread may start something and go away."""
+"""The kernel sends the signal when the *thread* that forked ends. This one lives as long as the
+process, so that any other thread may start something and end."""
 
 
 class Process:
@@ -48,11 +48,13 @@ class Process:
             stop_signal: asks it to stop; also sent when we die, even of kill -9.
             user: uid and gid to become; only root can.
         """
-        leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid())]
-        leash += [str(int(stop_signal)), str(user[0]), str(user[1])]
+        wrapper = [sys.executable, "-I", "-S", str(PARENT_DEATH_SIGNAL), str(os.getpid())]
+        wrapper += [str(int(stop_signal)), str(user[0]), str(user[1])]
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
-            popen = _spawner.submit(_spawn, [*leash, *command], cwd, env, output).result(timeout=30)
+            popen = _spawner.submit(_spawn, [*wrapper, *command], cwd, env, output).result(
+                timeout=30
+            )
         return cls(popen, stop_signal)
 
     @property

@@ -37,7 +37,9 @@ class RunDir:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            raise LauncherError(f"already running: {self._describe()}") from None
+            raise LauncherError(
+                f"already running: {self._describe()}; stop it, or choose another STEADFAST_RUN_DIR"
+            ) from None
         self._lock = lock
 
     def is_held(self) -> bool:
@@ -79,7 +81,7 @@ class RunDir:
         """End the processes of a launcher that could not do it itself.
 
         Only what carries this directory's mark in its environment is touched: a number in a
-        file may belong to somebody else by now. Without /proc nothing is found, and the check
+        file may belong to another process by now. Without /proc nothing is found, and the check
         of the ports names what is in the way.
 
         Raises:

@@ -178,7 +178,7 @@ def _build(names: Sequence[str]) -> None:
     began = time.monotonic()
     with _only_builder():
         for name in names:
-            if not _built(name):  # Somebody else may have done it while we waited.
+            if not _built(name):  # Another process may have built it while we waited.
                 _build_one(TOOLS[name])
     log.info("built %s in %s", ", ".join(names), _duration(began))
 
@@ -190,7 +190,9 @@ def _only_builder() -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LauncherError(f"{BUILT} is being built by another process") from None
+            raise LauncherError(
+                f"another process builds {BUILT}: wait until it has ended, and run this again"
+            ) from None
         for draft in BUILT.glob(".draft-*"):  # A builder was killed; we are the only one now.
             shutil.rmtree(draft)
         yield

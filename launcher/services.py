@@ -147,7 +147,7 @@ def daprd(
 def downstream(
     settings: Settings, secrets: Secrets, command: Sequence[str] | None = None
 ) -> Service:
-    """The simulated providers and their ledger."""
+    """The witness: simulated providers and their ledger."""
     arguments = {
         "--host": LOOPBACK,
         "--port": settings.downstream_port,
@@ -228,7 +228,7 @@ def app_environment(
 
 
 def token(secrets: Secrets, seconds: float = 86_400) -> str:
-    """A bearer token of the application for whoever tries it out here: every role, for a day."""
+    """A bearer token for trying the application out: every role, for a day."""
     claims = {
         "sub": "ada",
         "roles": ["requester", "approver", "operator"],
@@ -239,7 +239,7 @@ def token(secrets: Secrets, seconds: float = 86_400) -> str:
 
 
 def reachable(host: str) -> str:
-    """The address at which we can call somebody who listens there."""
+    """The address at which a server that listens on `host` can be called."""
     return LOOPBACK if host in ("0.0.0.0", "::") else host
 
 

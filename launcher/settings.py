@@ -1,4 +1,4 @@
-"""What the launcher can be told, by the environment (prefix ``STEADFAST_``) or from Python."""
+"""Settings of the launcher, from the environment (prefix ``STEADFAST_``) or from Python."""
 
 import json
 import secrets
@@ -99,9 +99,9 @@ class Settings(BaseSettings):
 
     @classmethod
     def ephemeral(cls, run_dir: Path, **given: Any) -> Self:
-        """Settings on ports that nobody uses, so that many stacks fit on one machine.
+        """Settings on unused ports, so that many stacks fit on one machine.
 
-        The app id is nobody else's either: the Dapr CLI takes whatever sidecar it finds for it.
+        The app id is unused too: the Dapr CLI takes whatever sidecar it finds for it.
         """
         names = [name for name in cls.model_fields if name.endswith("port")]
         ports = dict(zip(names, free_ports(len(names)), strict=True))
@@ -169,11 +169,11 @@ class Secrets(BaseModel, frozen=True):
             known = json.loads(path.read_bytes()) if path.exists() else {}
             missing = cls.model_fields.keys() - known.keys()
         except (ValueError, AttributeError):
-            raise LauncherError(f"{path} is damaged; without it new secrets are made") from None
+            raise LauncherError(f"{path} is damaged: remove it, and new secrets are made") from None
         if missing:
             made = {name: secrets.token_urlsafe(32) for name in missing}
             write_private(path, json.dumps(known | made, indent=2) + "\n")
         try:
             return cls.model_validate_json(path.read_bytes())
         except ValidationError:
-            raise LauncherError(f"{path} is damaged; without it new secrets are made") from None
+            raise LauncherError(f"{path} is damaged: remove it, and new secrets are made") from None

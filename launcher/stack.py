@@ -1,4 +1,4 @@
-"""The whole stack: starts it, keeps it up, and gives tests a grip on every process."""
+"""The whole stack: starts it, keeps it up, and gives tests control of every process."""
 
 import signal
 import time
@@ -35,7 +35,7 @@ class Replica:
 
 
 class Stack:
-    """Placement, scheduler, sidecar, downstream and application, supervised by a thread.
+    """Placement, scheduler, sidecar, witness and application, supervised by a thread.
 
     Every process listens on loopback, runs in a session of its own, and ends when this one does.
     """
@@ -116,7 +116,7 @@ class Stack:
         """The process that runs a service now.
 
         Raises:
-            LauncherError: when it is down, or nobody knows that name.
+            LauncherError: when it is down, or there is none of that name.
         """
         running = self.supervisor.member(name).running
         if running is None:
@@ -145,7 +145,7 @@ class Stack:
         self.supervisor.hold(name, True)
 
     def unhold(self, name: str) -> None:
-        """Look after it again; if it is down, it is started before this returns."""
+        """Supervise it again; if it is down, it is started before this returns."""
         self.supervisor.hold(name, False)
 
     def wait_ready(self, *names: str, timeout: float = 60) -> None:

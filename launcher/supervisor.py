@@ -17,11 +17,11 @@ from launcher.supervised import Supervised
 log = logging.getLogger(__name__)
 
 POLL = 0.2
-"""Seconds between two looks at the processes."""
+"""Seconds between two checks of the processes."""
 GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL."""
 STOP_ORDER = ("app", "daprd", "downstream", "scheduler", "placement")
-"""Each kind waits for the one before: nobody loses what it still needs to shut down. What is not
+"""Each kind waits for the one before, which still needs the later ones to shut down. What is not
 named here comes last."""
 HOPELESS = 3
 """Ends after which a first start is given up; later, everything is tried for ever."""
@@ -68,7 +68,7 @@ class Supervisor:
         with self._lock:
             for service in services:
                 if service.name in self._members:
-                    raise LauncherError(f"{service.name} is there already")
+                    raise LauncherError(f"{service.name} runs already: choose another name")
                 self._members[service.name] = Supervised(service, self._log_dir)
             self._keep_up()
 
@@ -80,7 +80,7 @@ class Supervisor:
             self._write_state()
 
     def hold(self, name: str, held: bool) -> None:
-        """Leave it down when it ends, or look after it again: then it is started if it is down."""
+        """Leave it down when it ends, or supervise it again: then it is started if it is down."""
         with self._lock:
             self.member(name).hold(held)
             self._keep_up()

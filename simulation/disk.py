@@ -22,6 +22,7 @@ from simulation.loop import Loop, Process, current
 from store import BUSY_TIMEOUT, Store
 
 SHM = Path("/dev/shm")
+# What a process calls as it reaches an await: the point, and a detail for the log.
 Reach = Callable[[str, str], Awaitable[None]]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import Context
 from functools import cache
 from typing import Any, cast
@@ -21,7 +21,7 @@ from app.worker import bind, make_env
 from simulation import disk, turns
 from simulation.client import Client
 from simulation.clock import Skew
-from simulation.disk import Disk
+from simulation.disk import Disk, Reach
 from simulation.engine import Engine
 from simulation.idlers import Found, Looks, Sweeps
 from simulation.instance import Item
@@ -34,8 +34,6 @@ STUCK = 16.0  # seconds until the engine gives up a worker that is stopped
 RIPE = 120.0  # seconds until the audit sees a charge, beyond its patience: clocks differ
 CARRIERS = ("relay", "courier")
 SIDECAR = 3.0  # seconds until a sidecar that was stopped is there again
-
-Reach = Callable[[str, str], Awaitable[None]]
 
 _apps: dict[int, FastAPI] = {}
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
-Replica = Annotated[int, Field(ge=0, description="which replica, from 0")]
+ReplicaNumber = Annotated[int, Field(ge=0, description="which replica, from 0")]
 
 HOUR, DAY = 3_600.0, 86_400.0
 
@@ -68,7 +68,7 @@ class Crash(Value):
     """kill -9 of a replica: at a time, or at the nth await of a kind from then on."""
 
     kind: Literal["crash"] = "crash"
-    replica: Replica = 0
+    replica: ReplicaNumber = 0
     at: Seconds = 0
     point: Point | None = None
     nth: Count = 1
@@ -79,7 +79,7 @@ class Pause(Value):
     """SIGSTOP of a replica, and SIGCONT after `lasts`: it goes on as if nothing had been."""
 
     kind: Literal["pause"] = "pause"
-    replica: Replica = 0
+    replica: ReplicaNumber = 0
     at: Seconds = 0
     point: Point | None = None
     nth: Count = 1
@@ -90,7 +90,7 @@ class Stop(Value):
     """A graceful stop (SIGTERM) of a replica, and a new one after `down`: a rolling deployment."""
 
     kind: Literal["stop"] = "stop"
-    replica: Replica = 0
+    replica: ReplicaNumber = 0
     at: Seconds = 0
     down: Seconds = 1.0
 
@@ -169,7 +169,7 @@ class Wedge(Value):
     """A replica's sidecar is well and has no worker, until it is asked to shut down."""
 
     kind: Literal["wedge"] = "wedge"
-    replica: Replica = 0
+    replica: ReplicaNumber = 0
     at: Seconds = 0
 
 
@@ -194,7 +194,7 @@ class ClockJump(Value):
     """A replica's clock goes so many seconds ahead (or, below zero, back), and stays there."""
 
     kind: Literal["clock_jump"] = "clock_jump"
-    replica: Replica = 0
+    replica: ReplicaNumber = 0
     at: Seconds = 0
     by: float
 

@@ -19,7 +19,7 @@ import httpx
 from app.replay import registry
 from simulation import disk
 from simulation.clock import world_of
-from simulation.disk import Disk
+from simulation.disk import Disk, Reach
 from simulation.disturbances import Disturbances
 from simulation.engine import Engine
 from simulation.evidence import STARTS, about
@@ -28,7 +28,7 @@ from simulation.loop import Loop, current
 from simulation.misdeliveries import Misdeliveries
 from simulation.network import Network, Server, Transport
 from simulation.outsiders import Outsiders, settings
-from simulation.replica import Reach, Replica
+from simulation.replica import Replica
 from simulation.result import Answered, Result
 from simulation.schedule import Call, Schedule, Script
 from simulation.witness import witness

@@ -1,4 +1,4 @@
-"""One real stack for all tests: placement, scheduler, daprd, downstream and the application."""
+"""One real stack for all tests: placement, scheduler, daprd, the witness and the application."""
 
 from __future__ import annotations
 

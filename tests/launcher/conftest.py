@@ -1,4 +1,4 @@
-"""The real Dapr processes around stand-ins for the application and downstream."""
+"""The real Dapr processes around stand-ins for the application and the witness."""
 
 import sys
 from collections.abc import Iterator

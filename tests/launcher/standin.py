@@ -33,7 +33,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """As the application, with its port in the environment; as downstream, with flags."""
+    """As the application, with its port in the environment; as the witness, with flags."""
     flags = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
     host = flags.get("--host") or os.environ["STEADFAST_HOST"]
     port = flags.get("--port") or os.environ["STEADFAST_PORT"]

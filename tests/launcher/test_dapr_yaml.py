@@ -18,7 +18,7 @@ def apps() -> dict[str, dict[str, Any]]:
     return {app["appID"]: app for app in apps}
 
 
-def test_somebody_gets_in_and_decides(
+def test_a_user_gets_in_and_decides(
     apps: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in apps["steadfast"]["env"].items():

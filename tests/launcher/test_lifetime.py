@@ -54,7 +54,7 @@ def pids(settings: Settings) -> dict[str, int]:
 
 
 def gone(pid: int) -> str | None:
-    """None also for a zombie: whoever adopted it may take its time."""
+    """None also for a zombie: the process that adopted it may take its time."""
     return None if status(pid) in ("Z", None) else f"process {pid} has not ended"
 
 

@@ -88,7 +88,7 @@ def test_a_replica_has_a_sidecar_of_its_own(stack: Stack) -> None:
     with pytest.raises(LauncherError, match="not daprd-7"):
         stack.spawn_app("daprd-7")
     replica = stack.spawn_app("app-2", env={"WHO": "two"})
-    with pytest.raises(LauncherError, match="daprd-2 is there already"):
+    with pytest.raises(LauncherError, match="daprd-2 runs already"):
         stack.spawn_app("app-2")
     env = given(replica.url)["env"]
     assert env["WHO"] == "two"
@@ -181,9 +181,8 @@ def test_a_second_one_is_refused(stack: Stack) -> None:
 def test_a_port_in_use_is_named_before_anything_starts(stack: Stack, tmp_path: Path) -> None:
     taken = stack.settings.dapr_grpc_port
     settings = Settings.ephemeral(tmp_path, dapr_grpc_port=taken)
-    with pytest.raises(
-        LauncherError, match=f"port {taken}: Address already in use; STEADFAST_DAPR_GRPC_PORT"
-    ):
+    advice = "stop what uses it, or set STEADFAST_DAPR_GRPC_PORT to another"
+    with pytest.raises(LauncherError, match=f"port {taken}: Address already in use; {advice}"):
         Stack(settings).start()
     assert not (tmp_path / "state.json").exists()
     assert not (tmp_path / "logs").exists()

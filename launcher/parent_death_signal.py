@@ -1,8 +1,9 @@
 """Becomes a command that does not outlive the process which started it. Run as a script.
 
-``python leash.py PARENT SIGNAL UID GID COMMAND...``: when the process PARENT ends, however it
-ends, the kernel sends SIGNAL to the command. UID and GID of -1 mean: as they are. A process of
-its own, and not code between fork and exec, because that is not safe in a threaded parent.
+``python parent_death_signal.py PARENT SIGNAL UID GID COMMAND...``: when the process PARENT ends,
+however it ends, the kernel sends SIGNAL to the command. UID and GID of -1 mean: as they are. A
+process of its own, and not code between fork and exec, because that is not safe in a threaded
+parent.
 """
 
 import ctypes
