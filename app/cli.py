@@ -1,4 +1,4 @@
-"""The command line: `python -m app.cli <command>`, for people, cron jobs and CI."""
+"""The command `steadfast`, for supervisors, people, cron jobs and CI. Without a word it serves."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from app import replay
 from app.audit import Audit
 from app.engine import Engine
 from app.reconcile import Reconciler
+from app.serve import serve
 from app.settings import Settings, from_environment
 from app.tokens import AUDIENCE, expires_in, mint
 from app.worker import make_env
@@ -118,7 +119,8 @@ def _in(folder: Path) -> list[Path]:
 def main() -> int:
     """Runs one command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="steadfast", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("serve", help="serve until told to stop (this is the default)")
     commands.add_parser("reconcile", help="one sweep of the reconciler, whoever holds the lease")
     commands.add_parser("audit", help="one sweep of the audit, whoever holds the lease")
     recorder = commands.add_parser("record", help="keep the history of an instance as a fixture")
@@ -151,6 +153,9 @@ def main() -> int:
     player = commands.add_parser("replay", help="drive today's workflows with recorded histories")
     player.add_argument("paths", type=Path, nargs="+", help="histories, or folders of them")
     given = parser.parse_args()
+    if given.command in (None, "serve"):
+        serve()
+        return 0
     logging.basicConfig(level=logging.WARNING)
     if given.command == "replay":
         return _replay(given.paths)
@@ -171,7 +176,3 @@ def main() -> int:
     else:
         print(json.dumps(asyncio.run(_reconcile(from_environment())), indent=2))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

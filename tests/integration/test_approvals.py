@@ -185,7 +185,7 @@ class TestEvents:
 
     @staticmethod
     def sign(stack: Stack, id: str, *more: str) -> str:
-        command = [sys.executable, "-m", "app.cli", "decision", "sign", id, "--approver", "a-1"]
+        command = [sys.executable, "-m", "app", "decision", "sign", id, "--approver", "a-1"]
         env = {**os.environ, **stack.app_environment}
         return subprocess.run(
             [*command, *more], env=env, check=True, capture_output=True, text=True

@@ -52,7 +52,7 @@ def asked(shop: Shop, instance: str) -> list[dict[str, Any]]:
 def audit(stack: Stack) -> None:
     """One more sweep, by a command beside the application."""
     done = subprocess.run(
-        [sys.executable, "-m", "app.cli", "audit"],
+        [sys.executable, "-m", "app", "audit"],
         env={**os.environ, **stack.app_environment, "STEADFAST_AUDIT_AFTER": "0.1"},
         check=False,
         timeout=60,

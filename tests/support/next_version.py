@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import app.worker
-from app.__main__ import main
+from app.serve import serve
 from workflows import VERSIONS, Version
 from workflows.order_fulfilment import CHARGE, CONFIRM, NOTIFY, RESERVE, SHIP, Order, settling
 from workflows.saga import Saga
@@ -67,4 +67,4 @@ def versions() -> tuple[Version, ...]:
 
 if __name__ == "__main__":
     vars(app.worker)["VERSIONS"] = versions()
-    main()
+    serve()

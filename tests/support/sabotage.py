@@ -56,7 +56,7 @@ def install() -> None:
 
 
 if __name__ == "__main__":
-    from app.__main__ import main
+    from app.serve import serve
 
     install()
-    main()
+    serve()
