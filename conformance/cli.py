@@ -1,4 +1,4 @@
-"""The command: `conformance init|check|list|run|mutants|replay|debug|report`.
+"""The command: `conformance init|check|list|faults|run|mutants|replay|debug|report`.
 
 Exit codes: 0 everything passed, 1 a promise was broken (or a mutant not caught), 2 unknown, or the
 command could not do its work.
@@ -16,36 +16,25 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from conformance import commands, mutants
-from conformance.clients import WitnessError
-from conformance.clusters import ClusterError
-from conformance.plan import contract, scenario
-from conformance.run.choice import everything, matrix
-from conformance.run.measure import PathError
+from conformance import commands
+from conformance import faults as known_faults
+from conformance.errors import ConformanceError
+from conformance.plan.scenario import Fault, ScenarioError
 from conformance.run.session import BATCH, CLUSTERS
 from launcher.errors import LauncherError
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
-TROUBLE = (
-    ClusterError,
-    LauncherError,
-    PathError,
-    WitnessError,
-    contract.TargetError,
-    scenario.ScenarioError,
-    commands.CommandError,
-    mutants.MutantError,
-)
+TROUBLE = (ConformanceError, LauncherError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser().parse_args(given)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    arguments.line = f"python -m conformance {shlex.join(given)}"
     try:
+        arguments = parser().parse_args(given)
+        arguments.line = f"python -m conformance {shlex.join(given)}"
         work = arguments.run(arguments)
         return work if isinstance(work, int) else asyncio.run(_until_told(work))
     except TROUBLE as error:
@@ -98,12 +87,15 @@ def parser() -> argparse.ArgumentParser:
     _target(list_)
     list_.set_defaults(run=commands.list_)
 
+    faults_ = commands_.add_parser("faults", help="what every fault does, and what proves it")
+    faults_.set_defaults(run=commands.faults_)
+
     run = commands_.add_parser("run", help="judge: points x victims x faults")
     _target(run)
     run.add_argument(
         "--faults",
         type=faults,
-        default=everything(),
+        default=known_faults.everything(),
         help="comma-separated: app:kill, daprd:cut, duplicate, outage:lost, matrix, all (default)",
     )
     run.add_argument("--paths", type=_patterns, default=("*",), help="patterns, comma-separated")
@@ -153,18 +145,18 @@ def _patterns(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def faults(text: str) -> tuple[scenario.Fault, ...]:
+def faults(text: str) -> tuple[Fault, ...]:
     """The faults that a comma-separated list names.
 
     Raises:
         ArgumentTypeError: one of them is none.
     """
-    named = {"all": everything(), "matrix": matrix()}
-    found: list[scenario.Fault] = []
+    named = {"all": known_faults.everything(), "matrix": known_faults.matrix()}
+    found: list[Fault] = []
     for part in _patterns(text):
         try:
-            found += named.get(part) or (scenario.Fault.parse(part),)
-        except scenario.ScenarioError as error:
+            found += named.get(part) or (known_faults.parse(part),)
+        except ScenarioError as error:
             raise argparse.ArgumentTypeError(str(error)) from error
     return tuple(dict.fromkeys(found))
 

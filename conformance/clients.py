@@ -8,6 +8,9 @@ from typing import Any
 
 import httpx
 
+from conformance.errors import ConformanceError
+from conformance.gates.rules import InFlightPolicy
+
 DEADLINE = 15.0  # seconds for one request
 
 
@@ -39,10 +42,9 @@ class GateClient:
         await self._ask("DELETE", "/rules")
         await self._ask("DELETE", "/instances")
 
-    async def release(self, *, dispatch: str, completion: str, request: str) -> None:
-        """Ends every hold: `pass` on what is held, or `drop` it."""
-        how = {"dispatch": dispatch, "completion": completion, "request": request}
-        await self._ask("POST", "/release", json=how)
+    async def release(self, policy: InFlightPolicy) -> None:
+        """Ends every hold; passes on or drops what is held."""
+        await self._ask("POST", "/release", json=policy.model_dump())
 
     async def sever(self) -> None:
         """Gives the worker up: its work is dispatched again."""
@@ -54,7 +56,7 @@ class GateClient:
 
     async def restore(self) -> None:
         """Lets streams and calls through again."""
-        await self._ask("POST", "/mend")
+        await self._ask("POST", "/restore")
 
     async def state(self) -> dict[str, Any]:
         """`cut`, `worker_connected` and `held`."""
@@ -112,7 +114,7 @@ class WitnessClient:
         return {rule["id"]: rule["fired"] for rule in rules}
 
     async def clear(self) -> None:
-        """Removes every rule and lets go of whatever is held."""
+        """Removes every rule and releases everything that is held."""
         await self._ask("DELETE", "/script")
         await self._ask("POST", "/release", json={})
 
@@ -122,7 +124,7 @@ class WitnessClient:
         return {(row["instance"], row["stage"]) for row in rows}
 
     async def release(self) -> None:
-        """Lets go of everything, and ends the rules that hold."""
+        """Releases everything, and ends the rules that hold."""
         await self._ask("POST", "/release", json={"rules": True})
 
     async def ledger(self, instance: str | None = None) -> dict[str, list[dict[str, Any]]]:
@@ -145,5 +147,5 @@ class WitnessClient:
         return response
 
 
-class WitnessError(Exception):
+class WitnessError(ConformanceError):
     """The witness refused what it was asked; the message is its answer."""

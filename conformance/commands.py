@@ -15,18 +15,19 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from conformance import faults, promises
 from conformance import mutants as known_mutants
-from conformance import promises
 from conformance import report as reports
+from conformance.errors import ConformanceError
 from conformance.events import Event, Judged, Note, PathMeasured, read
+from conformance.gates.rules import InFlightPolicy
 from conformance.plan.contract import WorkflowPath
-from conformance.plan.injection import injection
+from conformance.plan.injection import hold
 from conformance.plan.points import MeasuredPath, Point
-from conformance.plan.scenario import NOTHING, Fault, Scenario, parse
+from conformance.plan.scenario import ScenarioError
 from conformance.report.terminal import Terminal
 from conformance.run import matrix, mutation
-from conformance.run.choice import Choice, any_of, everything
-from conformance.run.choice import matrix as whole_matrix
+from conformance.run.choice import Choice, any_of
 from conformance.run.driver import Driver
 from conformance.run.session import BATCH, Session, Setup, ended, opened
 from conformance.run.trial import Trial
@@ -35,7 +36,7 @@ TEMPLATE = Path(__file__).with_name("template")
 HOLD_DEADLINE = 60.0  # seconds until an instance to be debugged is at its point
 
 
-class CommandError(Exception):
+class CommandError(ConformanceError):
     """A command that cannot do what it is told; the message says why."""
 
 
@@ -76,6 +77,12 @@ async def check(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def faults_(arguments: argparse.Namespace) -> int:
+    """Prints what every fault is."""
+    print(faults.reference())
+    return 0
+
+
 def list_(arguments: argparse.Namespace) -> int:
     """Prints what there is."""
     setup = _setup(arguments)
@@ -84,10 +91,10 @@ def list_(arguments: argparse.Namespace) -> int:
         endings = " or ".join(dict.fromkeys(ending.outcome for ending in path.endings))
         print(f"  {path.name:44} {endings:22} {path.summary}".rstrip())
     print("faults")
-    for fault in everything():
+    for fault in faults.everything():
         print(f"  {fault}")
     print("promises")
-    for name in promises.PROMISES:
+    for name in promises.checks():
         print(f"  {name:18} {promises.text(name).splitlines()[0]}")
     names = {path.name for path in setup.target.paths()}
     print("mutants")
@@ -159,7 +166,7 @@ def _passed(log: Path | None) -> frozenset[str]:
 
 
 def _only(scenarios: Sequence[str]) -> Choice:
-    parsed = [parse(text) for text in scenarios]
+    parsed = [faults.parse_scenario(text) for text in scenarios]
     return Choice(
         faults=tuple(dict.fromkeys(fault for _, _, fault in parsed)),
         paths=tuple(dict.fromkeys(path for path, _, _ in parsed)),
@@ -173,8 +180,8 @@ def _possible(setup: Setup, choice: Choice) -> tuple[Choice, str]:
     """The choice without what cannot be here, and what that is."""
     lacking = [fault for fault in choice.faults if setup.lacks(fault)]
     left_out = ", ".join(map(str, lacking))
-    if lacking and not set(choice.faults).issuperset(whole_matrix()):  # Somebody named them.
-        raise CommandError(f"{setup.store} is no process that could be struck: {left_out}")
+    if lacking and not set(choice.faults).issuperset(faults.matrix()):  # Somebody named them.
+        raise CommandError(f"with {setup.store} there is no such process: leave out {left_out}")
     rest = tuple(fault for fault in choice.faults if fault not in lacking)
     return replace(choice, faults=rest), left_out
 
@@ -204,7 +211,7 @@ async def replay(arguments: argparse.Namespace) -> int:
         kept: dict[str, Any] = json.loads(arguments.file.read_text("utf-8"))
         choice = _only(kept["scenarios"])
         file, cluster, store = Path(kept["target"]), kept["cluster"], kept["store"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ScenarioError) as error:
         raise CommandError(f"{arguments.file} is no file of a failure: {error}") from error
     names = argparse.Namespace(target=file, cluster=cluster, store=store, work=arguments.work)
     return await judge(_setup(names), choice, BATCH, arguments.line, kept.get("mutant"))
@@ -213,15 +220,14 @@ async def replay(arguments: argparse.Namespace) -> int:
 async def debug(arguments: argparse.Namespace) -> int:
     """Holds one instance at its point until Enter is pressed; the fault is the reader's."""
     text = arguments.scenario
-    path_name, point_name, _ = parse(text if "!" in text else f"{text}!none")
+    path_name, point_name, _ = faults.parse_scenario(text if "!" in text else f"{text}!none")
     setup = _setup(arguments)
     paths = _chosen_paths(setup, (path_name,))
     async with opened(setup, command=arguments.line) as session:
         measured = await session.measure(paths)
         point = _point(measured[0], point_name)
         trial = Trial(f"{session.tag}-debug", paths[0])
-        scenario = Scenario(path_name, point, Fault("app", "kill"))
-        rules = injection(scenario, trial.path, trial.id)
+        rules = hold(point, trial.path, trial.id)
         await session.gate.rules(rules.gate)
         await session.witness.script(rules.witness)
         values, gate, witness = session.cluster.values, session.gate, session.witness
@@ -230,7 +236,7 @@ async def debug(arguments: argparse.Namespace) -> int:
             await _until_held(session, trial, point)
             _show(session, trial, point)
             await _enter("Enter lets it go on ")
-            await gate.release(dispatch="pass", completion="pass", request="pass")
+            await gate.release(InFlightPolicy())
             await witness.release()
             await driver.settle(asyncio.get_running_loop().time() + paths[0].settles)
         print(f"{trial.id} ended as {trial.status.outcome}" if trial.ended else "it has not ended")
@@ -299,8 +305,7 @@ def _point(measured: MeasuredPath, name: str) -> Point:
 
 
 def _chosen_paths(setup: Setup, patterns: Sequence[str]) -> list[WorkflowPath]:
-    choice = Choice(faults=(NOTHING,), paths=tuple(patterns))
-    found = [path for path in setup.target.paths() if any_of(path.name, choice.paths)]
+    found = [path for path in setup.target.paths() if any_of(path.name, patterns)]
     if not found:
         raise CommandError(f"no path is called {', '.join(patterns)}")
     return found

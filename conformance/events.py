@@ -44,7 +44,6 @@ class RunStarted(Event):
     cluster: str
     store: str
     command: str
-    seed: int | None = None
     versions: dict[str, str] = field(default_factory=dict)
     promises: dict[str, str] = field(default_factory=dict)
 

@@ -64,7 +64,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """What shares a fault is judged together; what was deselected is not judged at all."""
     for item in session.items:
         if isinstance(item, PathItem):
-            item.engine.expect(item.fault, item.path_name)
+            item.shared.expect(item.fault, item.path_name)
 
 
 class TargetFile(pytest.File):
@@ -78,30 +78,32 @@ class TargetFile(pytest.File):
             setup = Setup.of(self.path, cluster, store, option("--conformance-work"))
         except TargetError as error:
             raise self.CollectError(str(error)) from error
-        engine = Engine(setup)
-        self.config.add_cleanup(engine.close)
+        shared = SharedSession(setup)
+        self.config.add_cleanup(shared.close)
         for fault in option("--conformance-faults"):
             for path in setup.target.paths():
                 name = f"{path.name}[{fault}]"
                 yield PathItem.from_parent(
-                    self, name=name, engine=engine, path_name=path.name, fault=fault
+                    self, name=name, shared=shared, path_name=path.name, fault=fault
                 )
 
 
 class PathItem(pytest.Item):
     """All points of a path, with one fault."""
 
-    def __init__(self, *, engine: Engine, path_name: str, fault: Fault, **given: Any) -> None:
+    def __init__(
+        self, *, shared: SharedSession, path_name: str, fault: Fault, **given: Any
+    ) -> None:
         super().__init__(**given)
-        self.engine = engine
+        self.shared = shared
         self.path_name = path_name
         self.fault = fault
 
     def runtest(self) -> None:
         """Judges, or takes the verdicts that an earlier item of the same fault has brought."""
-        if self.engine.setup.lacks(self.fault):
-            pytest.skip(f"{self.engine.setup.store} is no process that {self.fault} could strike")
-        judged = self.engine.verdicts(self.fault, self.path_name)
+        if self.shared.setup.lacks(self.fault):
+            pytest.skip(f"with {self.shared.setup.store} there is no such process: {self.fault}")
+        judged = self.shared.verdicts(self.fault, self.path_name)
         if judged is None:
             pytest.skip(
                 f"{self.path_name} has no point of its own for {self.fault}: it crosses none, or "
@@ -134,7 +136,7 @@ class NotPassed(Exception):
         super().__init__("\n".join([f"{count} of {total} did not pass", *lines]))
 
 
-class Engine:
+class SharedSession:
     """One cluster for all items of a target, started by the first that runs."""
 
     def __init__(self, setup: Setup) -> None:

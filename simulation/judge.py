@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from conformance.promises import PROMISES
+from conformance import promises
 from simulation.evidence import Seen, on_call, seen
 from simulation.promises import OWN, UNSTARTED
 from simulation.result import Result
@@ -79,7 +79,7 @@ def _judged(each: Seen) -> tuple[dict[str, str], str]:
     broken, crashed = {}, []
     evidence, void = each.evidence, _void(each)
     checks: list[tuple[str, Callable[[], str | None]]] = [
-        *((name, partial(check, evidence)) for name, check in PROMISES.items()),
+        *((name, partial(check, evidence)) for name, check in promises.checks().items()),
         *((name, partial(check, each)) for name, check in OWN.items()),
     ]
     for name, check in checks:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from conformance.errors import ConformanceError
 from conformance.plan.contract import Target
 
 Victim = Literal["app", "daprd", "scheduler", "placement", "store", "witness"]
@@ -44,7 +45,7 @@ class Options:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-class ClusterError(Exception):
+class ClusterError(ConformanceError):
     """A cluster that could not be had or does not obey; the message says what is missing."""
 
 
@@ -96,7 +97,7 @@ class Cluster(Protocol):
         `app-sidecar` includes the sidecar's HTTP port; its gRPC streams are cut at the gate.
         """
 
-    def mend(self, *links: Link) -> None:
+    def restore(self, *links: Link) -> None:
         """Lets these links work again."""
 
     def is_cut(self, link: Link) -> bool:

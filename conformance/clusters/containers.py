@@ -116,9 +116,9 @@ class Containers:
         """Breaks these links."""
         self._proxies.cut(*links)
 
-    def mend(self, *links: Link) -> None:
+    def restore(self, *links: Link) -> None:
         """Lets these links work again."""
-        self._proxies.mend(*links)
+        self._proxies.restore(*links)
 
     def is_cut(self, link: Link) -> bool:
         """Whether a connection over the link is refused just now."""

@@ -1,4 +1,4 @@
-"""Links between parts of a cluster, through Toxiproxy: cut and mended over its HTTP interface.
+"""Links between parts of a cluster, through Toxiproxy: cut and restored over its HTTP interface.
 
 A link that is cut closes its connections and refuses new ones.
 """
@@ -40,7 +40,7 @@ class Links:
         """
         self._enable(names, False)
 
-    def mend(self, *names: str) -> None:
+    def restore(self, *names: str) -> None:
         """Lets those of these links that were made work again.
 
         Raises:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable, Iterable
-from typing import Any, Literal
+from typing import Any
 
-from conformance.gates.instance import Instance, Kept, Kind
-from conformance.gates.rules import END, NewRule, Rule
+from conformance.gates.instance import Instance, Kept
+from conformance.gates.rules import END, InFlightPolicy, NewRule, Rule
 
-Fate = Literal["pass", "drop"]
 GATHERING = 0.01  # seconds in which changes that come together are told together
 
 
@@ -82,8 +81,8 @@ class Board:
         instance.kept[kept] = None
         self.touch(instance)
 
-    def release(self, fates: dict[Kind, Fate], only: str | None = None) -> int:
-        """Ends holding, of one instance or of all, and lets go or drops what is held.
+    def release(self, policy: InFlightPolicy, only: str | None = None) -> int:
+        """Ends holding, of one instance or of all; passes on or drops what is held.
 
         Returns:
             How many messages there were.
@@ -92,9 +91,9 @@ class Board:
             chosen = [found] if (found := self.find(only)) else []
         else:
             chosen = list(self._instances.values())
-        return sum(self._release(instance, fates) for instance in chosen)
+        return sum(self._release(instance, policy) for instance in chosen)
 
-    def _release(self, instance: Instance, fates: dict[Kind, Fate]) -> int:
+    def _release(self, instance: Instance, policy: InFlightPolicy) -> int:
         for rules in instance.rules.values():
             for rule in rules:
                 rule.over = rule.over or rule.spec.action == "hold"
@@ -103,7 +102,7 @@ class Board:
         kept, instance.kept, instance.held = list(instance.kept), {}, None
         self._held.discard(instance.id)
         for each in kept:
-            go = fates[each.kind] == "pass"
+            go = getattr(policy, each.kind) == "pass"
             instance.note(each.point, "released" if go else "dropped")
             each.settle(go)
         self.touch(instance)
@@ -128,7 +127,7 @@ class Board:
 
     def forget(self) -> None:
         """Forgets every instance and rule; what is held is dropped."""
-        self.release({"dispatch": "drop", "completion": "drop", "request": "drop"})
+        self.release(InFlightPolicy(dispatch="drop", completion="drop", request="drop"))
         self._instances.clear()
         self._changed.clear()
         self._rules.clear()

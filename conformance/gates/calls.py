@@ -12,7 +12,6 @@ import grpc
 
 from conformance.gates.board import Board
 from conformance.gates.instance import Instance, Kept
-from conformance.gates.link import Link, Metadata, Sidecar
 from conformance.gates.messages import (
     read_activity_answer,
     read_event,
@@ -20,6 +19,7 @@ from conformance.gates.messages import (
     read_turn_answer,
 )
 from conformance.gates.rules import END
+from conformance.gates.uplink import Metadata, Sidecar, Uplink
 
 TURNS = ("CompleteOrchestratorTask", "CompleteWorkflowTask")
 READ = frozenset({*TURNS, "CompleteActivityTask", "StartInstance", "RaiseEvent"})
@@ -37,12 +37,12 @@ class Calls:
         self._messages = messages
 
     async def serve(
-        self, link: Link, method: str, metadata: Metadata, raw: bytes, context: Any
+        self, link: Uplink, method: str, metadata: Metadata, raw: bytes, context: Any
     ) -> bytes:
         """Carries a call of one of the methods in `READ`; returns the answer."""
         name = method.rpartition("/")[2]
         self._messages[name] += 1
-        # Not by `link`: what was held may go on after the link was cut and mended.
+        # Not by `link`: what was held may go on after the link was cut and restored.
         ask = partial(self._sidecar.ask, method, raw, metadata)
         async with link.carries(context):
             if name == "StartInstance":
@@ -95,8 +95,8 @@ class Calls:
                 assert rule
                 later(rule.seconds)
                 return EMPTY
-            case "cut":
-                self._sidecar.blink(instance, point)
+            case "reset":
+                self._sidecar.reset_once(instance, point)
                 await asyncio.Future()
         return await forward(context.time_remaining())
 
@@ -144,8 +144,8 @@ class Calls:
                 instance.note(point, "delayed")
                 assert rule
                 await asyncio.sleep(rule.seconds)
-            case "cut":
-                self._sidecar.blink(instance, point)
+            case "reset":
+                self._sidecar.reset_once(instance, point)
                 await asyncio.Future()
         return False
 

@@ -7,24 +7,18 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query
-from pydantic import BaseModel, ConfigDict
 
-from conformance.gates.board import Board, Fate
-from conformance.gates.instance import Instance, Kind
+from conformance.gates.board import Board
+from conformance.gates.instance import Instance
 from conformance.gates.proxy import Proxy
-from conformance.gates.rules import NewRule
+from conformance.gates.rules import InFlightPolicy, NewRule
 
 LONGEST_POLL = 10.0  # seconds
 
 
-class Release(BaseModel):
-    """What becomes of what is held, by kind; of one instance, or of all."""
+class Release(InFlightPolicy):
+    """What is to be done with what is held, of one instance or of all."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dispatch: Fate = "pass"
-    completion: Fate = "pass"
-    request: Fate = "pass"
     instance: str | None = None
 
 
@@ -73,14 +67,9 @@ def _rules(app: FastAPI, board: Board) -> None:
         board.clear_rules()
 
     @app.post("/release")
-    async def release(fates: Release) -> dict[str, int]:
-        """Ends holding; lets go or drops what is held."""
-        by_kind: dict[Kind, Fate] = {
-            "dispatch": fates.dispatch,
-            "completion": fates.completion,
-            "request": fates.request,
-        }
-        return {"released": board.release(by_kind, fates.instance)}
+    async def release(wanted: Release) -> dict[str, int]:
+        """Ends holding; passes on or drops what is held."""
+        return {"released": board.release(wanted, wanted.instance)}
 
 
 def _instances(app: FastAPI, board: Board) -> None:
@@ -126,10 +115,10 @@ def _links(app: FastAPI, board: Board, running: list[Proxy]) -> None:
         """Breaks every call in both directions and refuses new ones."""
         await running[0].sidecar.cut()
 
-    @app.post("/mend", status_code=204)
-    async def mend() -> None:
+    @app.post("/restore", status_code=204)
+    async def restore() -> None:
         """Lets calls through again."""
-        running[0].sidecar.mend()
+        running[0].sidecar.restore()
 
     @app.get("/state")
     async def state() -> dict[str, bool | int]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from conformance.gates.messages import Activity, ActivityAnswer, Turn, TurnAnswer
 from conformance.gates.rules import END, Rule
 
-Kind = Literal["dispatch", "completion", "request"]
+MessageKind = Literal["dispatch", "completion", "request"]
 Happened = Literal["passed", "held", "released", "dropped", "duplicated", "delayed", "lost"]
 Task = tuple[int, int]  # the generation and the number of the task in it
 REMEMBERED = 500  # messages
@@ -21,7 +21,7 @@ REMEMBERED = 500  # messages
 class Kept:
     """A message that is held; `settle` lets it go (`True`) or drops it."""
 
-    kind: Kind
+    kind: MessageKind
     point: str
     settle: Callable[[bool], None]
     stream: Hashable | None = None

@@ -11,7 +11,7 @@ import grpc
 
 from conformance.gates.board import Board
 from conformance.gates.calls import READ, Calls
-from conformance.gates.link import CUT, UNLIMITED, Link, Metadata, Sidecar
+from conformance.gates.uplink import CUT, UNLIMITED, Metadata, Sidecar, Uplink
 from conformance.gates.work import Work
 
 SERVER = [
@@ -66,7 +66,7 @@ class Proxy(grpc.GenericRpcHandler):  # type: ignore[misc]
         return grpc.stream_stream_rpc_method_handler(partial(self._any, *given))
 
     async def _any(
-        self, link: Link, method: str, metadata: Metadata, requests: Any, context: Any
+        self, link: Uplink, method: str, metadata: Metadata, requests: Any, context: Any
     ) -> None:
         name = method.rpartition("/")[2]
 

@@ -1,4 +1,4 @@
-"""Rules: what is to become of the messages at one point of one instance."""
+"""Rules: what is to be done with the messages at one point of one instance."""
 
 from __future__ import annotations
 
@@ -9,13 +9,24 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Action = Literal["hold", "duplicate", "drop", "delay", "cut"]
+Action = Literal["hold", "duplicate", "drop", "delay", "reset"]
+Handling = Literal["pass", "drop"]
 POINT = re.compile(
     r"start:(request|response)|event:[1-9]\d*:(request|response)"
     r"|turn:[1-9]\d*:(dispatch|completion)|activity:.+:[1-9]\d*:(dispatch|completion)"
     r"|end:acknowledged"
 )
 END = "end:acknowledged"
+
+
+class InFlightPolicy(BaseModel):
+    """What is to be done with the messages that are held, by their kind."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dispatch: Handling = "pass"
+    completion: Handling = "pass"
+    request: Handling = "pass"
 
 
 class NewRule(BaseModel):

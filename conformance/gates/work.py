@@ -10,8 +10,8 @@ import grpc
 
 from conformance.gates.board import Board
 from conformance.gates.instance import Kept
-from conformance.gates.link import Link, Metadata, Sidecar
 from conformance.gates.messages import Turn, read_item
+from conformance.gates.uplink import Metadata, Sidecar, Uplink
 
 
 class WorkStream:
@@ -57,7 +57,7 @@ class Work:
             stream.give_up()
 
     async def serve(
-        self, link: Link, method: str, metadata: Metadata, request: bytes, context: Any
+        self, link: Uplink, method: str, metadata: Metadata, request: bytes, context: Any
     ) -> None:
         """Carries one worker's stream until one of both ends it, or it is given up."""
         stream = WorkStream()
@@ -119,8 +119,8 @@ class Work:
                 instance.note(point, "delayed")
                 assert rule
                 asyncio.get_running_loop().call_later(rule.seconds, stream.send, raw)
-            case "cut":
-                self._sidecar.blink(instance, point)
+            case "reset":
+                self._sidecar.reset_once(instance, point)
         self._board.touch(instance)
 
 

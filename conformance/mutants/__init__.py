@@ -13,14 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.plan.scenario import Fault, ScenarioError
-from conformance.promises import PROMISES
+from conformance.errors import ConformanceError
+from conformance.faults import parse
+from conformance.plan.scenario import ScenarioError
+from conformance.promises import checks
 
 FOLDER = Path(__file__).parent
 KEYS = ("summary", "promise", "paths", "points", "faults")
 
 
-class MutantError(ValueError):
+class MutantError(ConformanceError):
     """A mutant that cannot be read, or that fits the application no longer."""
 
 
@@ -57,12 +59,14 @@ def read(file: Path) -> Mutant:
     """
     text = file.read_text("utf-8")
     said = header(file.name, text, KEYS)
-    if said["promise"] not in PROMISES:
-        raise MutantError(f"{file.name}: {said['promise']} is no promise: {', '.join(PROMISES)}")
+    if said["promise"] not in checks():
+        raise MutantError(
+            f"{file.name}: there is no promise {said['promise']}; there are {', '.join(checks())}"
+        )
     faults = tuple(said["faults"].split())
     for fault in faults:
         try:
-            Fault.parse(fault)
+            parse(fault)
         except ScenarioError as error:
             raise MutantError(f"{file.name}: {error}") from error
     return Mutant(

@@ -9,12 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from conformance.errors import ConformanceError
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Store = Literal["sqlite", "postgres"]
 
 
-class TargetError(ValueError):
+class TargetError(ConformanceError):
     """A target that cannot be used; the message says where and why."""
 
 

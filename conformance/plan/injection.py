@@ -2,70 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from conformance.plan.contract import WorkflowPath
-from conformance.plan.points import MeasuredPath, Point
-from conformance.plan.scenario import (
-    DUPLICATE,
-    NOTHING,
-    OUTAGES,
-    PROCESS_FAULTS,
-    Fault,
-    Scenario,
-)
+from conformance.plan.points import Point
 
-# What the witness does for an outage. A client's own timeout ends `timeout`; `lost` commits.
-OUTAGE_RULES: dict[str, dict[str, Any]] = {
-    "5xx": {"then": {"status": 503}, "attempts": [1]},
-    "timeout": {"then": {"hang": True}, "attempts": [1]},
-    "lost": {"then": {"drop": True}, "attempts": [1]},
-    "slow": {"then": {"delay": 2.0}, "attempts": [1]},
-}
+Rule = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Injection:
-    """The rules that make one instance meet its fault at its point."""
+    """What makes one instance meet its fault at its point, and by what that is proven.
 
-    gate: list[dict[str, Any]] = field(default_factory=list)
-    witness: list[dict[str, Any]] = field(default_factory=list)
-    fault: dict[str, Any] | None = None
+    `proof` is `held` (it stood at its point when the fault was injected), `gate` or `witness` (the
+    first rule there fired), `client` (what `repeat` names was sent twice: `client:start` or
+    `client:signal-N`), or `none`: nothing is done to it.
+    """
 
-
-def holds(fault: Fault) -> bool:
-    """Whether instances are held at their points, to be struck together."""
-    return fault.kind in (*PROCESS_FAULTS, "refused")
-
-
-def points_for(measured: MeasuredPath, fault: Fault) -> list[Point]:
-    """The points of a path at which a fault makes sense."""
-    decided = {point.name for point in measured.points if point.name.endswith(":after")}
-    effects = [
-        point
-        for point in measured.points
-        if point.name.endswith(":before") and point.name.replace(":before", ":after") in decided
-    ]
-    if fault == NOTHING:
-        return [Point("client:start", "start")]
-    if fault == DUPLICATE:
-        crossing = [
-            point
-            for point in measured.points
-            if not point.at_witness and point.boundary in ("request", "dispatch", "completion")
-        ]
-        signals = [
-            Point(f"client:signal-{n}", f"signal {n}")
-            for n, _ in enumerate(measured.path.signals, 1)
-        ]
-        return [Point("client:start", "start"), *signals, *crossing]
-    if fault.kind in OUTAGES:
-        return effects
-    return list(measured.points)
+    proof: Literal["held", "gate", "witness", "client", "none"]
+    gate: tuple[Rule, ...] = ()
+    witness: tuple[Rule, ...] = ()
+    repeat: str | None = None
 
 
-def script(path: WorkflowPath, instance: str) -> list[dict[str, Any]]:
+def script(path: WorkflowPath, instance: str) -> tuple[Rule, ...]:
     """The rules of the witness that make an instance take its path."""
     rules = []
     for rule in path.script:
@@ -73,26 +35,48 @@ def script(path: WorkflowPath, instance: str) -> list[dict[str, Any]]:
         if "key" in match:
             match["key"] = match["key"].replace("{id}", instance)
         rules.append({**rule, "match": match})
-    return rules
+    return tuple(rules)
 
 
-def injection(scenario: Scenario, path: WorkflowPath, instance: str) -> Injection:
-    """The rules for one instance; its path's own script comes behind them."""
-    point, fault = scenario.point, scenario.fault
+def hold(point: Point, path: WorkflowPath, instance: str) -> Injection:
+    """Holds an instance at a point until it is released."""
     own = script(path, instance)
     if point.at_witness:
-        if fault.kind in OUTAGE_RULES:
-            rule = {"match": _match(point, instance), **OUTAGE_RULES[fault.kind]}
-            return Injection(witness=[rule, *own], fault=rule)
-        return Injection(witness=[*_held(point, instance, own), *own])
-    if fault == NOTHING or point.name.startswith("client:") or point.boundary == "acknowledged":
-        return Injection(witness=own)
-    action = "duplicate" if fault == DUPLICATE else "hold"
-    rule = {"instance": instance, "point": point.name, "action": action}
-    return Injection(gate=[rule], witness=own, fault=rule)
+        return Injection("held", witness=(*_held(point, instance, own), *own))
+    if point.boundary == "acknowledged":
+        # Nothing crosses here any more: it is enough that the gate has seen it.
+        return Injection("held", witness=own)
+    return Injection("held", (_at_gate(point, instance, "hold"),), own)
 
 
-def _held(point: Point, instance: str, own: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def at_gate(point: Point, path: WorkflowPath, instance: str, action: str) -> Injection:
+    """Lets the gate do something to the message at a point; see `conformance.gates.rules`."""
+    return Injection("gate", (_at_gate(point, instance, action),), script(path, instance))
+
+
+def at_witness(
+    point: Point, path: WorkflowPath, instance: str, then: Mapping[str, Any]
+) -> Injection:
+    """Lets the witness do something to the first attempt of an effect, before its path's script."""
+    rule = {"match": _match(point, instance), "then": dict(then), "attempts": [1]}
+    return Injection("witness", witness=(rule, *script(path, instance)))
+
+
+def sent_twice(point: Point, path: WorkflowPath, instance: str) -> Injection:
+    """Lets the client send its start or a signal twice."""
+    return Injection("client", witness=script(path, instance), repeat=point.name)
+
+
+def untouched(path: WorkflowPath, instance: str) -> Injection:
+    """Lets an instance take its path."""
+    return Injection("none", witness=script(path, instance))
+
+
+def _at_gate(point: Point, instance: str, action: str) -> Rule:
+    return {"instance": instance, "point": point.name, "action": action}
+
+
+def _held(point: Point, instance: str, own: tuple[Rule, ...]) -> list[Rule]:
     """A request meets only one rule, so the hold is added to whatever the path wants of it."""
     match, stage = _match(point, instance), point.boundary
     alike = [rule for rule in own if _covers(rule["match"], match)]
@@ -109,5 +93,5 @@ def _match(point: Point, instance: str) -> dict[str, str]:
     return match
 
 
-def _covers(rule: dict[str, Any], match: dict[str, str]) -> bool:
+def _covers(rule: Rule, match: dict[str, str]) -> bool:
     return all(match.get(name) == wanted for name, wanted in rule.items() if name != "method")

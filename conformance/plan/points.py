@@ -61,6 +61,16 @@ class MeasuredPath:
     points: tuple[Point, ...]
     unstable: tuple[str, ...]
 
+    @property
+    def effects(self) -> list[Point]:
+        """The points just before each effect whose request the witness decided on."""
+        decided = {point.name for point in self.points}
+        return [
+            point
+            for point in self.points
+            if point.boundary == "before" and f"{point.name.removesuffix('before')}after" in decided
+        ]
+
 
 def distinct(measured: Sequence[MeasuredPath], depth: Depth) -> list[MeasuredPath]:
     """The same paths, each without the points that one before it stands for.

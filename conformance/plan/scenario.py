@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conformance.clusters import VICTIMS
+from conformance.errors import ConformanceError
 from conformance.plan.points import Point
 
-PROCESS_FAULTS = ("kill", "pause", "cut", "stop")
-OUTAGES = ("refused", "5xx", "timeout", "lost", "slow")
 
-
-class ScenarioError(ValueError):
+class ScenarioError(ConformanceError):
     """A scenario that cannot be read; the message says how one is written."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens. `victim` is a process, the `message` itself, the `witness`, or `nobody`."""
+    """What happens to whom; written `victim:kind`, as in `app:kill`.
+
+    `victim` is a process, the `message` itself, the `witness`, or `nobody`. The kinds are described
+    in `conformance.faults`.
+    """
 
     victim: str
     kind: str
@@ -25,34 +26,10 @@ class Fault:
     def __str__(self) -> str:
         return f"{self.victim}:{self.kind}"
 
-    @classmethod
-    def parse(cls, text: str) -> Fault:
-        """Reads `app:kill`, `duplicate`, `outage:lost` or `none`.
-
-        Raises:
-            ScenarioError: it is none of these.
-        """
-        victim, _, kind = text.partition(":")
-        if victim in VICTIMS and kind in PROCESS_FAULTS:
-            return cls(victim, kind)
-        if text in ("duplicate", "message:duplicate"):
-            return DUPLICATE
-        if victim in ("outage", "witness") and kind in OUTAGES:
-            return cls("witness", kind)
-        if text in ("none", "nobody:none"):
-            return NOTHING
-        processes = f"{{{','.join(VICTIMS)}}}:{{{','.join(PROCESS_FAULTS)}}}"
-        outages = f"outage:{{{','.join(OUTAGES)}}}"
-        raise ScenarioError(f"{text} is no fault: {processes}, duplicate, {outages}, none")
-
-
-DUPLICATE = Fault("message", "duplicate")
-NOTHING = Fault("nobody", "none")
-
 
 @dataclass(frozen=True)
 class Scenario:
-    """A path, a point of it, and a fault; written `path@point!victim:fault`."""
+    """A path, a point of it, and a fault; written `path@point!victim:kind`."""
 
     path: str
     point: Point
@@ -67,7 +44,7 @@ class Scenario:
         return self.path.partition("/")[0]
 
 
-def parse(text: str) -> tuple[str, str, Fault]:
+def split(text: str) -> tuple[str, str, str]:
     """Path, point and fault of a scenario as it is written.
 
     Raises:
@@ -76,5 +53,5 @@ def parse(text: str) -> tuple[str, str, Fault]:
     path, at, rest = text.partition("@")
     point, bang, fault = rest.rpartition("!")
     if not (at and bang and path and point):
-        raise ScenarioError(f"{text}: a scenario is written path@point!victim:fault")
-    return path, point, Fault.parse(fault)
+        raise ScenarioError(f"{text}: write a scenario as path@point!victim:fault")
+    return path, point, fault

@@ -1,14 +1,18 @@
 """The promises: one file each, its docstring is the promise, its `check` says why it is broken.
 
 A check gets the evidence on one instance, all of it seen from outside, and returns `None` when
-the promise holds.
+the promise holds. To add one, write such a file and name it below, or as an entry point of the
+group `conformance.promises`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from types import ModuleType
 
+from conformance import extensions
+from conformance.errors import ExtensionError
 from conformance.judge.verdict import Check
 from conformance.promises import (
     all_or_nothing,
@@ -24,7 +28,8 @@ from conformance.promises import (
     undo_wins,
 )
 
-_MODULES: tuple[ModuleType, ...] = (
+GROUP = "conformance.promises"
+OURS: tuple[ModuleType, ...] = (
     at_most_once,
     all_or_nothing,
     undo_wins,
@@ -38,12 +43,29 @@ _MODULES: tuple[ModuleType, ...] = (
     settles,
 )
 
-PROMISES: Mapping[str, Check] = {
-    module.__name__.rpartition(".")[2]: module.check for module in _MODULES
-}
+
+@cache
+def modules() -> Mapping[str, ModuleType]:
+    """The promises by name, ours first.
+
+    Raises:
+        ExtensionError: one of somebody else cannot be used.
+    """
+    found = {module.__name__.rpartition(".")[2]: module for module in OURS}
+    for name, module in extensions.load(GROUP):
+        if not (callable(getattr(module, "check", None)) and module.__doc__):
+            raise ExtensionError(f"{GROUP}: {name} needs a docstring and a function check")
+        if name in found:
+            raise ExtensionError(f"{GROUP}: there are two promises {name}; rename one")
+        found[name] = module
+    return found
+
+
+def checks() -> Mapping[str, Check]:
+    """What says why each promise is broken, by its name."""
+    return {name: module.check for name, module in modules().items()}
 
 
 def text(name: str) -> str:
     """The promise in words."""
-    module = next(each for each in _MODULES if each.__name__.endswith(f".{name}"))
-    return (module.__doc__ or "").strip()
+    return (modules()[name].__doc__ or "").strip()

@@ -44,7 +44,6 @@ def _suite(root: ET.Element, run: Run, name: str, cases: list[tuple[ET.Element, 
         suite.set("timestamp", datetime.fromtimestamp(run.started.at, UTC).isoformat())
         known = {"target": run.started.target, "cluster": run.started.cluster}
         known |= {"store": run.started.store, "command": run.started.command}
-        known |= {} if run.started.seed is None else {"seed": str(run.started.seed)}
         known |= run.started.versions
         properties = ET.SubElement(suite, "properties")
         for key, value in known.items():

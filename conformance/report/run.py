@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from conformance.clusters import VICTIMS
 from conformance.events import (
     BatchEnded,
     BatchStarted,
@@ -33,7 +32,7 @@ class Place(NamedTuple):
 
 
 @dataclass
-class Batch:
+class BatchSummary:
     """What is known of a batch; of one that was cut off, only its beginning."""
 
     started: BatchStarted
@@ -57,7 +56,7 @@ class Run:
     last: float = 0.0
     notes: list[Note] = field(default_factory=list)
     measured: dict[str, PathMeasured] = field(default_factory=dict)
-    batches: dict[tuple[str | None, str], Batch] = field(default_factory=dict)
+    batches: dict[tuple[str | None, str], BatchSummary] = field(default_factory=dict)
     judged: list[Judged] = field(default_factory=list)
     mutants: list[MutantJudged] = field(default_factory=list)
     of_mutants: dict[str, list[Judged]] = field(default_factory=dict)
@@ -72,11 +71,10 @@ class Run:
         return found
 
     def columns(self) -> list[tuple[str, str]]:
-        """Every victim and fault, victims in their usual order, faults as they came."""
-        known: dict[str, int] = {victim: number for number, victim in enumerate(VICTIMS)}
+        """Every victim and fault as they came, the faults of a victim together."""
         seen = dict.fromkeys((each.victim, each.fault) for each in self.judged)
-        order = {victim: number for number, victim in enumerate(dict.fromkeys(v for v, _ in seen))}
-        return sorted(seen, key=lambda each: (known.get(each[0], len(known)), order[each[0]]))
+        order = list(dict.fromkeys(victim for victim, _ in seen))
+        return sorted(seen, key=lambda each: order.index(each[0]))
 
     @property
     def seconds(self) -> float:
@@ -92,7 +90,7 @@ def gather(events: Iterable[Event]) -> Run:
     Where only a mutant was run, and not to see whether it is caught, it is the target.
     """
     run = Run()
-    running: dict[str, Batch] = {}
+    running: dict[str, BatchSummary] = {}
     for event in events:
         run.last = max(run.last, event.at)
         match event:
@@ -105,7 +103,7 @@ def gather(events: Iterable[Event]) -> Run:
             case PathMeasured(mutant=None):
                 run.measured[event.path] = event
             case BatchStarted():
-                running[event.batch] = Batch(event)
+                running[event.batch] = BatchSummary(event)
                 run.batches[event.mutant, event.batch] = running[event.batch]
             case FaultFired() if event.batch in running:
                 running[event.batch].fired = event
@@ -120,7 +118,7 @@ def gather(events: Iterable[Event]) -> Run:
     return run
 
 
-def _take(run: Run, judged: Judged, batch: Batch | None) -> None:
+def _take(run: Run, judged: Judged, batch: BatchSummary | None) -> None:
     if batch is not None:
         batch.count(judged)
     if judged.mutant is None:

@@ -23,7 +23,7 @@ from conformance.events import (
     RunEnded,
     RunStarted,
 )
-from conformance.report.run import Batch
+from conformance.report.run import BatchSummary
 
 SHOWN = 40  # A broken application fails everywhere; the report has the rest.
 COLOURS = {"pass": "32", "fail": "31;1", "unknown": "33"}
@@ -36,7 +36,7 @@ class Terminal:
         self._out = out or sys.stdout
         self._live = self._out.isatty()
         self._coloured = self._live and "NO_COLOR" not in os.environ
-        self._batches: dict[str, Batch] = {}
+        self._batches: dict[str, BatchSummary] = {}
         self._places: set[tuple[str, str, str, str]] = set()
         self._wrong = 0
         self._faults = [0, 0]
@@ -54,7 +54,7 @@ class Terminal:
             case PathMeasured():
                 self._measured(event)
             case BatchStarted():
-                self._batches[event.batch] = Batch(event)
+                self._batches[event.batch] = BatchSummary(event)
                 self._status(f"{_of(event)}  {event.instances} instances on their way")
             case FaultFired():
                 self._fired(event)
@@ -68,8 +68,7 @@ class Terminal:
                 self._sum(event)
 
     def _run_started(self, event: RunStarted) -> None:
-        seed = "" if event.seed is None else f", seed {event.seed}"
-        self._line(f"{event.target} on {event.cluster}, {event.store}{seed}")
+        self._line(f"{event.target} on {event.cluster}, {event.store}")
         if event.versions:
             self._line(", ".join(f"{name} {version}" for name, version in event.versions.items()))
 
@@ -188,7 +187,7 @@ def _of(batch: BatchStarted) -> str:
     return f"{batch.mutant}: {name}" if batch.mutant else name
 
 
-def _proof(batch: Batch) -> str:
+def _proof(batch: BatchSummary) -> str:
     if batch.fired is None:  # Each instance has a fault of its own: a duplicate, an outage.
         return f"fired {batch.hit} of {batch.judged}"
     return f"{'fired' if batch.fired.proven else 'NOT PROVEN'} ({batch.fired.proof})"

@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
+from conformance import faults
 from conformance.clusters import Victim
 from conformance.events import BatchEnded, BatchStarted, FaultFired, Judged, Note
-from conformance.faults.processes import Proof, in_flight, inject
+from conformance.faults.kind import HeldFault, Scene
+from conformance.faults.recovery import Proof, inject
 from conformance.judge.evidence import Evidence
 from conformance.judge.timeline import timeline
 from conformance.judge.verdict import Hit, judged, unknown
 from conformance.plan.contract import WorkflowPath
-from conformance.plan.injection import holds, injection
-from conformance.plan.scenario import DUPLICATE, NOTHING, Fault, Scenario
+from conformance.plan.scenario import Fault, Scenario
 from conformance.run.barrier import Case, until_held
 from conformance.run.context import RunContext
 from conformance.run.driver import Driver
@@ -53,10 +54,9 @@ async def run(
     cases = []
     for n, scenario in enumerate(_in_order(scenarios)):
         path, instance = paths[scenario.path], f"{context.tag}-{number}-{n}"
-        trial = Trial(instance, path)
-        if fault == DUPLICATE and scenario.point.name.startswith("client:"):
-            trial.repeat = scenario.point.name
-        cases.append(Case(scenario, trial, injection(scenario, path, instance)))
+        injection = faults.kind_of(fault).arm(scenario.point, path, instance)
+        trial = Trial(instance, path, injection.repeat)
+        cases.append(Case(scenario, trial, injection))
     batch = _Batch(context, f"{number}-{fault.victim}-{fault.kind}", fault, cases)
     return await batch.run(last_try=last_try)
 
@@ -72,6 +72,7 @@ class _Batch:
         self._context = context
         self._name = name
         self._fault = fault
+        self._kind = faults.kind_of(fault)
         self._cases = cases
         self._began = time.monotonic()
 
@@ -123,31 +124,27 @@ class _Batch:
         rules = [rule for each in self._cases for rule in each.injection.witness]
         ids = iter(await context.witness.script(rules))
         for each in self._cases:
-            of_witness, fault = each.injection.witness, each.injection.fault
-            own = list(itertools.islice(ids, len(of_witness)))
-            if fault is not None and fault in of_witness:
-                each.rule = own[of_witness.index(fault)]
+            own = list(itertools.islice(ids, len(each.injection.witness)))
+            if each.injection.proof == "witness":
+                each.rule = own[0]
 
     async def _inject(self) -> tuple[Proof, float]:
         """Holds, injects and releases; where every instance has a fault of its own, nothing."""
-        if not holds(self._fault):
+        if not isinstance(self._kind, HeldFault):
             now = time.time()
             return Proof(True, str(self._fault), now, now), 0.0
         await until_held(self._cases, self._context.witness)
         held_after = time.monotonic() - self._began
         held = sum(each.held for each in self._cases)
         context = self._context
-        victim = cast(Victim, self._fault.victim)
-        kind = "cut" if self._fault.kind == "refused" else self._fault.kind
-        proof = await inject(
-            context.cluster,
-            context.gate,
-            victim,
-            kind,
-            self._release,
-            context.emit,
-            patience=context.patience,
-        )
+        victim, policy = cast(Victim, self._fault.victim), self._kind.in_flight(self._fault.victim)
+
+        async def release() -> None:
+            await context.gate.release(policy)
+            await context.witness.release()
+
+        scene = Scene(context.cluster, context.gate, victim, release)
+        proof = await inject(self._kind, scene, context.emit, context.patience)
         context.emit(
             FaultFired(
                 batch=self._name,
@@ -159,13 +156,6 @@ class _Batch:
             )
         )
         return proof, held_after
-
-    async def _release(self) -> None:
-        policy = in_flight(self._fault.victim, self._fault.kind)
-        await self._context.gate.release(
-            dispatch=policy.dispatch, completion=policy.completion, request=policy.request
-        )
-        await self._context.witness.release()
 
     async def _start_again(self, driver: Driver) -> None:
         again = [e for e in self._cases if e.trial.repeat == "client:start" and e.trial.ended]
@@ -207,20 +197,22 @@ class _Batch:
 
     def _hit(self, case: Case, proof: Proof, fired: Mapping[str, int]) -> Hit:
         name = case.scenario.point.name
-        if holds(self._fault):
-            ok = case.held and proof.proven
-            text = proof.text if ok else f"it was not held at {name} when the fault was injected"
-        elif case.rule is not None:
-            ok = fired.get(case.rule, 0) > 0
-            text = f"the witness's rule fired {fired.get(case.rule, 0)} times"
-        elif case.injection.gate:
-            ok = name in case.trial.gate.view.fired
-            text = f"{name} was {'delivered twice' if ok else 'never met'}"
-        elif self._fault == NOTHING:
-            ok, text = True, "left alone"
-        else:
-            ok = case.trial.sent_twice
-            text = "sent twice" if ok else f"{name} was not sent twice"
+        match case.injection.proof:
+            case "held":
+                ok = case.held and proof.proven
+                missed = f"it was not held at {name} when the fault was injected"
+                text = missed if proof.proven and not ok else proof.text
+            case "witness":
+                ok = fired.get(case.rule or "", 0) > 0
+                text = f"the witness's rule fired {fired.get(case.rule or '', 0)} times"
+            case "gate":
+                ok = name in case.trial.gate.view.fired
+                text = f"the gate's rule at {name} {'fired' if ok else 'did not fire'}"
+            case "client":
+                ok = case.trial.sent_twice
+                text = "sent twice" if ok else f"{name} was not sent twice"
+            case "none":
+                ok, text = True, "left alone"
         return Hit(ok, text, proof.at, proof.healed_at)
 
     async def _evidence(self, case: Case, healed: float) -> Evidence:

@@ -6,10 +6,9 @@ import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from conformance.clusters import VICTIMS
-from conformance.plan.injection import points_for
+from conformance import faults
 from conformance.plan.points import Depth, MeasuredPath, distinct
-from conformance.plan.scenario import DUPLICATE, OUTAGES, Fault, Scenario
+from conformance.plan.scenario import Fault, Scenario
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Choice:
             found = [
                 scenario
                 for path in parted
-                for point in points_for(path, fault)
+                for point in faults.kind_of(fault).points(path)
                 if any_of(point.name, self.points)
                 for scenario in [Scenario(path.path.name, point, fault)]
                 if (not self.only or str(scenario) in self.only) and str(scenario) not in self.done
@@ -43,17 +42,6 @@ class Choice:
             if found:
                 chosen[fault] = found
         return chosen
-
-
-def matrix() -> tuple[Fault, ...]:
-    """Every victim with every fault of the matrix."""
-    return tuple(Fault(victim, kind) for victim in VICTIMS for kind in ("kill", "pause", "cut"))
-
-
-def everything() -> tuple[Fault, ...]:
-    """The matrix, graceful stops, duplicates and outages."""
-    stops = tuple(Fault(victim, "stop") for victim in VICTIMS)
-    return (*matrix(), *stops, DUPLICATE, *(Fault("witness", outage) for outage in OUTAGES))
 
 
 def any_of(name: str, patterns: Iterable[str]) -> bool:

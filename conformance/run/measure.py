@@ -10,6 +10,7 @@ from typing import Any
 
 from conformance.clients import GateClient, WitnessClient
 from conformance.clusters import Cluster
+from conformance.errors import ConformanceError
 from conformance.events import Listener, Note, PathMeasured
 from conformance.plan.contract import WorkflowPath
 from conformance.plan.injection import script
@@ -25,7 +26,7 @@ DEADLINE = 120.0  # seconds for the dry runs of so many
 NOTHING_DECIDED = ("scripted-", "hung", "abandoned", "malformed", "invalid", "conflict")
 
 
-class PathError(Exception):
+class PathError(ConformanceError):
     """A path that does not go as declared without any fault; nothing can be judged on it."""
 
 

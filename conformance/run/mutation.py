@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from conformance import faults
 from conformance import mutants as known
 from conformance.events import Judged, MutantJudged
 from conformance.mutants import Mutant, MutantError
@@ -93,7 +94,7 @@ async def install(session: Session, mutant: Mutant) -> None:
 
 def _scenarios(mutant: Mutant, measured: Sequence[MeasuredPath]) -> Mapping[Fault, list[Scenario]]:
     choice = Choice(
-        faults=tuple(Fault.parse(text) for text in mutant.faults),
+        faults=tuple(faults.parse(text) for text in mutant.faults),
         paths=mutant.paths,
         points=mutant.points,
         depth="paths",

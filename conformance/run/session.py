@@ -21,13 +21,13 @@ from pathlib import Path
 from conformance.clients import GateClient, WitnessClient
 from conformance.clusters import Cluster, Options
 from conformance.events import Event, Judged, Listener, Log, RunEnded, RunStarted
-from conformance.faults.processes import UNHEALED, WEDGED
+from conformance.faults.recovery import UNHEALED, WEDGED
 from conformance.plan.contract import Target, TargetError, WorkflowPath
 from conformance.plan.contract import load as load_target
 from conformance.plan.placeholders import fill
 from conformance.plan.points import MeasuredPath
 from conformance.plan.scenario import Fault
-from conformance.promises import PROMISES, text
+from conformance.promises import checks, text
 from conformance.run.context import RunContext
 from conformance.run.matrix import Score
 from conformance.run.measure import measure
@@ -66,7 +66,7 @@ class Setup:
         return cls(target, file, cluster, store, folder.resolve())
 
     def lacks(self, fault: Fault) -> bool:
-        """Whether there is nothing here that such a fault could strike."""
+        """Whether there is no such victim here."""
         return fault.victim == "store" and self.store == "sqlite"
 
     @property
@@ -129,7 +129,7 @@ class Session:
             gate=self.gate,
             witness=self.witness,
             emit=self.emit,
-            promises=PROMISES,
+            promises=checks(),
             tag=self.tag if mutant is None else f"{self.tag}-{mutant.replace('_', '-')}",
             undoes={each.undo: name for name, each in providers.operations.items() if each.undo},
             sibling_outcomes=siblings,
@@ -159,7 +159,7 @@ async def opened(setup: Setup, *listeners: Listener, command: str) -> AsyncItera
             store=setup.store,
             command=command,
             versions=_versions(),
-            promises={name: text(name) for name in PROMISES},
+            promises={name: text(name) for name in checks()},
         )
     )
     try:

@@ -12,9 +12,9 @@ import pytest
 
 from conformance import report as reports
 from conformance.events import Event, Judged, MutantJudged
+from conformance.faults import parse
 from conformance.mutants import load as load_mutants
 from conformance.plan.points import MeasuredPath
-from conformance.plan.scenario import Fault
 from conformance.report.terminal import Terminal
 from conformance.run import matrix
 from conformance.run.choice import Choice
@@ -36,7 +36,7 @@ class Judge:
 
     def __call__(self, faults: str, *paths: str, points: tuple[str, ...] = ("*",)) -> list[Judged]:
         """Judges these points with these faults; returns all verdicts."""
-        wanted = tuple(Fault.parse(text) for text in faults.split())
+        wanted = tuple(parse(text) for text in faults.split())
         chosen = Choice(wanted, paths, points, depth="paths").scenarios(self.measured)
         found = [each.path for each in self.measured]
         context = self.session.context()

@@ -109,7 +109,7 @@ def test_a_cut_link_lets_nothing_through(cluster: Containers, link: Link) -> Non
         assert cluster.is_cut(link)
         _await(lambda: not works(cluster), f"{link} not to work")
     finally:
-        cluster.mend(link)
+        cluster.restore(link)
     assert not cluster.is_cut(link)
     _await(lambda: works(cluster), f"{link} to work again")
     cluster.wait_ready()

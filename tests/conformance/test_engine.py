@@ -8,16 +8,14 @@ from typing import Any
 import pytest
 
 from conformance.events import Judged
-from conformance.faults.processes import InFlight, in_flight
-from conformance.plan import patterns, scenario
-from conformance.plan.contract import Ending, Request, Signal
-from conformance.plan.injection import holds, injection, points_for
+from conformance.plan import patterns
+from conformance.plan.contract import Ending
 from conformance.plan.points import MeasuredPath, Point
-from conformance.plan.scenario import DUPLICATE, NOTHING, Fault, Scenario, ScenarioError
-from conformance.run import choice, matrix
+from conformance.plan.scenario import Scenario
+from conformance.run import matrix
 from conformance.run.choice import Choice
 from conformance.run.matrix import Score
-from tests.conformance.examples import EFFECT, KILL, LOST, TURNS, a_path, measured
+from tests.conformance.examples import EFFECT, KILL, TURNS, a_path, measured
 
 # --- what is chosen ------------------------------------------------------------------------------
 
@@ -56,13 +54,6 @@ def test_the_beginning_is_judged_where_the_path_before_it_was_not_chosen() -> No
     assert len(chosen(Choice((KILL,), paths=("order/refused",)), *paths)) == 2
 
 
-def test_everything_is_the_matrix_and_more_and_nothing_twice() -> None:
-    every = choice.everything()
-    assert len(set(every)) == len(every)
-    assert set(choice.matrix()) < set(every)
-    assert len(choice.matrix()) == 15
-
-
 @pytest.mark.parametrize(
     ("count", "size", "parts"),
     [(10, 400, [10]), (400, 400, [400]), (403, 400, [202, 201]), (5, 2, [2, 2, 1])],
@@ -95,142 +86,6 @@ def a_verdict(word: Any) -> Judged:
     names = ("batch", "scenario", "path", "workflow", "point", "label", "boundary")
     texts: dict[str, Any] = dict.fromkeys((*names, "victim", "fault", "instance"), "")
     return Judged(**texts, verdict=word, fired=True, seconds=0.0)
-
-
-# --- injections ---------------------------------------------------------------------------------
-
-
-def injected(point: Point, fault: Fault, *script: dict[str, Any]) -> Any:
-    path = a_path(script=script)
-    return injection(Scenario(path.name, point, fault), path, "i-1")
-
-
-DEBIT = Point("effect:bank.debit:1:before", "", "{id}/debit")
-MATCH = {"instance": "i-1", "operation": "bank.debit", "key": "i-1/debit"}
-
-
-def test_a_process_fault_holds_a_message_at_the_gate() -> None:
-    found = injected(Point("turn:1:dispatch", ""), KILL)
-    rule = {"instance": "i-1", "point": "turn:1:dispatch", "action": "hold"}
-    assert (found.gate, found.witness, found.fault) == ([rule], [], rule)
-
-
-def test_a_duplicate_is_one_rule_of_the_gate() -> None:
-    found = injected(Point("activity:debit:1:completion", ""), DUPLICATE)
-    assert found.gate[0]["action"] == "duplicate"
-
-
-def test_what_a_client_sends_and_what_is_over_needs_no_rule() -> None:
-    for point, fault in (("client:start", DUPLICATE), ("client:start", NOTHING)):
-        assert injected(Point(point, ""), fault).gate == []
-    assert injected(Point("end:acknowledged", ""), KILL).gate == []
-
-
-def test_an_effect_is_held_at_the_witness() -> None:
-    assert injected(DEBIT, KILL).witness == [{"match": MATCH, "then": {"hold": "before"}}]
-
-
-def test_a_hold_is_added_to_what_the_path_wants_of_the_same_request() -> None:
-    ours = {"match": {"operation": "bank.debit"}, "then": {"status": 503}, "attempts": [1]}
-    others = {"match": {"operation": "mail.send"}, "then": {"hang": True}}
-    hold, *own = injected(DEBIT, KILL, ours, others).witness
-    assert hold == {"match": MATCH, "then": {"status": 503, "hold": "before"}, "attempts": [1]}
-    assert [rule["match"]["operation"] for rule in own] == ["bank.debit", "mail.send"]
-
-
-def test_a_hold_is_not_added_to_a_rule_for_another_key() -> None:
-    other = {"match": {"operation": "bank.debit", "key": "{id}/fee"}, "then": {"status": 503}}
-    assert injected(DEBIT, KILL, other).witness[0]["then"] == {"hold": "before"}
-
-
-@pytest.mark.parametrize(
-    ("kind", "then"),
-    [
-        ("5xx", {"status": 503}),
-        ("timeout", {"hang": True}),
-        ("lost", {"drop": True}),
-        ("slow", {"delay": 2.0}),
-    ],
-)
-def test_an_outage_meets_the_first_attempt_before_the_path_s_own_rules(
-    kind: str, then: dict[str, Any]
-) -> None:
-    own = {"match": {"operation": "bank.debit"}, "then": {"status": 500}}
-    found = injected(DEBIT, Fault("witness", kind), own)
-    assert found.witness[0] == {"match": MATCH, "then": then, "attempts": [1]} == found.fault
-    assert len(found.witness) == 2
-
-
-def test_a_refused_connection_holds_like_a_process_fault() -> None:
-    assert holds(Fault("witness", "refused"))
-    assert injected(DEBIT, Fault("witness", "refused")).witness[0]["then"] == {"hold": "before"}
-    assert not holds(LOST)
-    assert not holds(DUPLICATE)
-
-
-def names_of(fault: Fault, path: MeasuredPath) -> list[str]:
-    return [point.name for point in points_for(path, fault)]
-
-
-def test_every_fault_has_its_own_points() -> None:
-    signal = Signal(requests=(Request(url="{app}/go"),))
-    undecided = "effect:mail.send:1:before"
-    messages = "start:request start:response turn:1:dispatch turn:1:completion end:acknowledged"
-    path = measured(f"{messages} {EFFECT} {undecided}", a_path(signals=(signal,)))
-    assert len(names_of(KILL, path)) == 8
-    assert names_of(LOST, path) == ["effect:bank.debit:1:before"], "only where all is decided"
-    assert names_of(NOTHING, path) == ["client:start"]
-    assert names_of(DUPLICATE, path) == [
-        "client:start",
-        "client:signal-1",
-        "start:request",
-        "turn:1:dispatch",
-        "turn:1:completion",
-    ]
-
-
-# --- faults and scenarios ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("victim", "kind", "expected"),
-    [
-        ("app", "kill", InFlight("drop", "drop", "drop")),
-        ("daprd", "cut", InFlight("pass", "pass", "pass")),
-        ("app", "pause", InFlight("pass", "pass", "pass")),
-        ("app", "stop", InFlight("drop", "pass", "pass")),
-        ("daprd", "pause", InFlight("pass", "pass", "pass")),
-        ("scheduler", "kill", InFlight("pass", "pass", "pass")),
-        ("store", "cut", InFlight("pass", "pass", "pass")),
-    ],
-)
-def test_messages_die_with_the_process_at_the_end_of_their_link(
-    victim: str, kind: str, expected: InFlight
-) -> None:
-    assert in_flight(victim, kind) == expected
-
-
-def test_a_scenario_is_read_as_it_is_written() -> None:
-    for fault in (KILL, LOST, DUPLICATE, NOTHING, Fault("store", "cut")):
-        written = str(Scenario("a/b", Point("activity:x!y:1:dispatch", ""), fault))
-        assert scenario.parse(written) == ("a/b", "activity:x!y:1:dispatch", fault)
-    assert Fault.parse("outage:lost") == LOST
-    assert Fault.parse("duplicate") == DUPLICATE
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("a/b", "is written path@point!victim:fault"),
-        ("a/b@turn:1:dispatch", "is written path@point!victim:fault"),
-        ("@turn:1:dispatch!app:kill", "is written path@point!victim:fault"),
-        ("a/b@turn:1:dispatch!app:tickle", r"app:tickle is no fault: \{app,daprd"),
-        ("a/b@turn:1:dispatch!witness:kill", "witness:kill is no fault"),
-    ],
-)
-def test_a_scenario_that_is_none_is_said(text: str, complaint: str) -> None:
-    with pytest.raises(ScenarioError, match=complaint):
-        scenario.parse(text)
 
 
 # --- effects as a target writes them -------------------------------------------------------------

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from conformance.gates.board import Board, Fate
-from conformance.gates.instance import Kept, Kind
-from conformance.gates.rules import NewRule
+from conformance.gates.board import Board
+from conformance.gates.instance import Kept
+from conformance.gates.rules import InFlightPolicy, NewRule
 
 ID = "order-1"
-PASS: dict[Kind, Fate] = {"dispatch": "pass", "completion": "pass", "request": "pass"}
-DROP: dict[Kind, Fate] = {"dispatch": "drop", "completion": "drop", "request": "drop"}
+PASS = InFlightPolicy()
+DROP = InFlightPolicy(dispatch="drop", completion="drop", request="drop")
 
 
 def rule(point: str, action: str, **more: Any) -> NewRule:
@@ -77,7 +77,7 @@ def test_a_broken_link_loses_held_completions_only() -> None:
     assert settled == [True]
 
 
-@pytest.mark.parametrize("action", ["duplicate", "drop", "cut"])
+@pytest.mark.parametrize("action", ["duplicate", "drop", "reset"])
 def test_every_other_rule_is_for_one_message(action: str) -> None:
     board = Board()
     board.add([rule("turn:2:dispatch", action), rule("turn:2:dispatch", "delay", seconds=2)])

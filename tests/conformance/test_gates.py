@@ -44,7 +44,7 @@ def gate(bench: Bench, shop: Shop) -> Iterator[Gate]:
     bench.stack.wait_ready()
     bench.gate.ask("DELETE", "/instances")
     yield bench.gate
-    bench.gate.ask("POST", "/mend")
+    bench.gate.ask("POST", "/restore")
     bench.gate.ask("DELETE", "/instances")
     shop.http.delete(f"{shop.downstream_url}/script")
 
@@ -210,15 +210,15 @@ def test_a_cut_link_lets_nothing_through(shop: Shop, gate: Gate, start: Start) -
     shop.start(task(late), "/tasks")
     assert gate.instances().get(late, {"turns": 0})["turns"] == 0
     gate.release()
-    gate.ask("POST", "/mend")
+    gate.ask("POST", "/restore")
     all_done(shop, [id, late])
 
 
-def test_messages_that_cut_the_link(shop: Shop, gate: Gate, start: Start) -> None:
+def test_messages_that_reset_the_link(shop: Shop, gate: Gate, start: Start) -> None:
     points = ("start:request", "start:response", "turn:2:dispatch", "turn:2:completion")
-    ids = {some_id("blink"): point for point in points}
+    ids = {some_id("reset"): point for point in points}
     for id, point in ids.items():
-        gate.rule(id, point, "cut")
+        gate.rule(id, point, "reset")
     start(ids)
     all_done(shop, ids)
     assert {id: gate.actions(id, point)[0] for id, point in ids.items()} == dict.fromkeys(

@@ -93,7 +93,7 @@ def test_a_pass_a_failure_an_unknown_and_a_skip(tmp_path: Path) -> None:
     assert f"{repeat} 'transfer/done@effect:bank_b.credit:1:before!witness:lost'" in out
     assert "Traceback" not in out
     assert "fickle/same has no point of its own for witness:lost" in out
-    assert "sqlite is no process that store:kill could strike" in out
+    assert "with sqlite there is no such process: store:kill" in out
     assert "2 failed, 1 passed, 5 skipped, 8 deselected" in out
     (folder,) = (tmp_path / "work" / "runs").iterdir()
     assert (folder / "report.html").exists()

@@ -10,7 +10,7 @@ import pytest
 from conformance.judge.evidence import Answer, Evidence
 from conformance.judge.verdict import Hit, broken_promises, verdict
 from conformance.plan.contract import Ending, Request, Signal, StatusProbe, WorkflowPath
-from conformance.promises import PROMISES, text
+from conformance.promises import checks, text
 
 UNDOES = {"bank.refund": "bank.charge", "stock.release": "stock.reserve", "mail.send": "mail.send"}
 DONE = Ending(outcome="DONE", effects=("bank.charge", "stock.reserve", "mail.send to=customer"))
@@ -73,7 +73,7 @@ def seen(way: WorkflowPath, effects: list[dict[str, Any]], **changes: Any) -> Ev
 
 
 def broken(evidence: Evidence) -> set[str]:
-    names, crashed = broken_promises(evidence, PROMISES)
+    names, crashed = broken_promises(evidence, checks())
     assert crashed == ""
     return set(names)
 
@@ -116,7 +116,7 @@ def test_what_was_undone_may_be_done_again_where_that_is_declared() -> None:
     ],
 )
 def test_half_undone_or_undone_in_the_wrong_order(effects: list[dict[str, Any]], why: str) -> None:
-    assert why in broken_promises(seen(path(UNDONE), effects), PROMISES)[0]["all_or_nothing"]
+    assert why in broken_promises(seen(path(UNDONE), effects), checks())[0]["all_or_nothing"]
 
 
 def test_undone_although_it_was_done() -> None:
@@ -244,13 +244,13 @@ def test_without_proof_of_the_fault_nothing_is_passed() -> None:
 
 def test_a_check_that_crashes_is_unknown() -> None:
     damaged = seen(path(DONE), [{"operation": "bank.charge"}])
-    names, crashed = broken_promises(damaged, PROMISES)
+    names, crashed = broken_promises(damaged, checks())
     assert "crashed" in crashed
     assert verdict(names, crashed, FIRED)[0] in ("unknown", "fail")
     assert verdict({}, crashed, FIRED)[0] == "unknown"
 
 
 def test_every_promise_has_its_words() -> None:
-    assert len(PROMISES) == 11
-    for name in PROMISES:
+    assert len(checks()) == 11
+    for name in checks():
         assert len(text(name)) > 30

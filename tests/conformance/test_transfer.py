@@ -16,9 +16,9 @@ import pytest_asyncio
 
 from conformance import cli
 from conformance.events import Judged
+from conformance.faults import parse
 from conformance.plan import contract
 from conformance.plan.points import MeasuredPath
-from conformance.plan.scenario import Fault
 from conformance.run import matrix
 from conformance.run.choice import Choice
 from conformance.run.session import BATCH, Session, Setup, opened
@@ -69,7 +69,7 @@ async def judged(
     paths: tuple[str, ...],
     bug: str,
 ) -> list[Judged]:
-    choice = Choice(faults=tuple(Fault.parse(text) for text in faults), paths=paths)
+    choice = Choice(faults=tuple(parse(text) for text in faults), paths=paths)
     patience = matrix.hurried(session.setup.target.paths(), HURRY)
     context = session.context(bug or None)
     score = await matrix.run(context, choice.scenarios(measured), patience, BATCH)
@@ -113,7 +113,7 @@ async def test_the_correct_version_passes(session: Session, measured: list[Measu
     assert told(verdicts, "unknown") == []
     assert all(each.fired for each in verdicts)
     assert {f"{each.victim}:{each.fault}" for each in verdicts} == {
-        str(Fault.parse(text)) for text in faults
+        str(parse(text)) for text in faults
     }
 
 

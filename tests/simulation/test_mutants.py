@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.promises import PROMISES
+from conformance.promises import checks
 from simulation import mutation
 from simulation.draw import DISTURBANCES
 from simulation.mutation import FOLDER, Mutant, MutantError, load, read, replay_mutant
@@ -42,7 +42,7 @@ def test_there_are_more_than_ten_and_something_was_found_for_each() -> None:
 
 def test_it_says_why_it_was_chosen_and_is_looked_for_with_what_there_is(mutant: Mutant) -> None:
     assert mutant.why
-    assert mutant.promises <= PROMISES.keys() | OWN.keys()
+    assert mutant.promises <= checks().keys() | OWN.keys()
     assert set(mutant.stories) <= STORIES.keys()
     assert set(mutant.disturbances) <= DISTURBANCES.keys()
     assert mutant.count <= 400

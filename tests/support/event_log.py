@@ -112,7 +112,6 @@ def run(paths: dict[str, tuple[str, ...]], *, broken: bool, mutants: bool) -> It
         cluster="containers",
         store="postgres",
         command="conformance run target.toml --cluster containers --store postgres",
-        seed=417,
         versions={"dapr": "1.18.2", "dapr-sdk": "1.19.0", "python": "3.11.9", "suite": "0.1.0"},
         promises=PROMISES,
     )

@@ -37,7 +37,7 @@ CUT = "the link to the sidecar is cut"
 Metadata = tuple[tuple[str, str | bytes], ...]
 
 
-class Link:
+class Uplink:
     """Every call between worker and sidecar, and the connection to the sidecar."""
 
     def __init__(self, upstream: str) -> None:
@@ -84,7 +84,7 @@ class Sidecar:
     """What is sent to the sidecar by whichever link there is; `link` is `None` while it is cut."""
 
     def __init__(self, address: str, board: Board) -> None:
-        self.link: Link | None = Link(address)
+        self.link: Uplink | None = Uplink(address)
         self._address = address
         self._board = board
         self._background: set[asyncio.Task[None]] = set()
@@ -123,22 +123,22 @@ class Sidecar:
 
         self._spawn(sent())
 
-    def blink(self, instance: Instance, point: str) -> None:
+    def reset_once(self, instance: Instance, point: str) -> None:
         """Breaks everything once, this message first; new calls go through at once."""
         instance.note(point, "lost")
         if self.link:
-            broken, self.link = self.link, Link(self._address)
+            broken, self.link = self.link, Uplink(self._address)
             self._spawn(self._break(broken))
 
     async def cut(self) -> None:
-        """Breaks everything in both directions; nothing goes through until it is mended."""
+        """Breaks everything in both directions; nothing goes through until it is restored."""
         broken, self.link = self.link, None
         if broken:
             await self._break(broken)
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """Lets calls through again."""
-        self.link = self.link or Link(self._address)
+        self.link = self.link or Uplink(self._address)
 
     async def close(self) -> None:
         """Gives up what was to be sent, and the link."""
@@ -147,7 +147,7 @@ class Sidecar:
         if self.link:
             await self.link.close()
 
-    async def _break(self, link: Link) -> None:
+    async def _break(self, link: Uplink) -> None:
         link.cut()
         self._board.lose()
         await link.close()
