@@ -140,14 +140,14 @@ def test_what_nobody_crosses_is_not_passed_over(tmp_path: Path) -> None:
     ("arguments", "complaint"),
     [
         ("run --paths nobody/*", "no path is called nobody/*"),
-        ("run --only transfer/done", "a scenario is written path@point!victim:fault"),
+        ("run --only transfer/done", "write a scenario as path@point!victim:fault"),
         ("run --only transfer/done@turn:1:dispatch!app:tickle", "there is no fault app:tickle"),
-        ("run --faults app:tickle", "app:tickle is no fault: {app,"),
+        ("run --faults app:tickle", "there is no fault app:tickle"),
         ("run --faults store:kill", "with sqlite there is no such process: leave out store:kill"),
         ("run --batch 0", "a number from 1 to 5000"),
         ("run --mutant nobody", "there is no mutant nobody"),
         ("mutants nobody", "there is no mutant nobody"),
-        ("debug transfer/done", "a scenario is written path@point!victim:fault"),
+        ("debug transfer/done", "write a scenario as path@point!victim:fault"),
         ("check --paths nobody", "no path is called nobody"),
     ],
 )

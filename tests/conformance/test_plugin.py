@@ -65,7 +65,7 @@ def test_a_target_is_collected_besides_what_is_named(project: Path) -> None:
     ("arguments", "complaint"),
     [
         ("--conformance nothing.toml", "nothing.toml"),
-        ("--conformance target.toml --conformance-faults app:tickle", "app:tickle is no fault"),
+        ("--conformance target.toml --conformance-faults app:tickle", "no fault app:tickle"),
         ("--conformance pytest.ini", "pytest.ini: Invalid value"),
     ],
 )
