@@ -1,5 +1,5 @@
 # Dapr's services and Toxiproxy: static binaries, and nothing else. Whatever user a container runs as
-# may write to /data.
+# may write to /data and /tmp.
 FROM scratch
 COPY root /
 USER 65532:65532

@@ -1,4 +1,4 @@
-# The application, the simulated downstream and the conformance suite's gates.
+# The application and the simulated downstream.
 ARG BASE=steadfast-python:local
 FROM ${BASE}
 COPY source /opt/steadfast

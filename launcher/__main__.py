@@ -1,4 +1,4 @@
-"""``python -m launcher run | status | env | runtime [NAME ...] | postgres``."""
+"""``python -m launcher run | status | env | runtime [NAME ...]``."""
 
 import argparse
 import logging
@@ -7,7 +7,7 @@ import signal
 import sys
 from types import FrameType
 
-from launcher import postgres, services
+from launcher import services
 from launcher.banner import banner
 from launcher.errors import LauncherError
 from launcher.net import LOOPBACK
@@ -28,7 +28,6 @@ def main() -> int:
     commands.add_parser(
         "env", help="the application's environment for its command line, and a TOKEN"
     )
-    commands.add_parser("postgres", help="have a PostgreSQL server for the tests")
     given = parser.parse_args()
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
@@ -41,8 +40,6 @@ def main() -> int:
                 return _status(Settings.load())
             case "env":
                 _env(Settings.load())
-            case "postgres":
-                logging.info("using PostgreSQL in %s", postgres.ensure_installed())
             case _:
                 names = given.names or list(TOOLS)
                 if unknown := set(names) - set(TOOLS):

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from launcher.debian import install
 from launcher.errors import LauncherError, NotReadyError
 from launcher.files import last_lines, write_private
 from launcher.net import LOOPBACK, free_ports, obstacle, wait_until
@@ -30,20 +29,6 @@ def find_binaries() -> Path | None:
         if (folder / "initdb").exists():
             return folder
     return None
-
-
-def ensure_installed() -> Path:
-    """The folder of the server's programs; installs Debian's package where that is possible.
-
-    Raises:
-        LauncherError: when there is none and it cannot be installed; says how.
-    """
-    if (found := find_binaries()) is not None:
-        return found
-    install("postgresql")
-    if (found := find_binaries()) is None:
-        raise LauncherError(HOW)
-    return found
 
 
 class Postgres:

@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 
 from conformance.clusters import ClusterError, Link, Options, State, Victim, images, parts
-from conformance.clusters.docker import ensure_running
-from conformance.clusters.fleet import Fleet, Part
+from conformance.clusters.docker import connect
+from conformance.clusters.fleet import DATA, Fleet, Part
 from conformance.clusters.leftovers import sweep
 from conformance.clusters.links import Links
 from conformance.clusters.parts import LINKS, Plan
 from conformance.clusters.ready import unready_worker
+from conformance.clusters.tree import fresh_folder
 from conformance.plan.contract import Value
 from conformance.plan.placeholders import environment, fill, make_secrets
 from launcher.errors import NotReadyError
@@ -49,23 +50,22 @@ class Containers:
         self._links: Links | None = None
 
     def start(self, timeout: float = 120) -> None:
-        """Starts everything; returns when the worker is connected. Images may have to be built."""
-        client = ensure_running()
+        """Starts everything; returns when the worker is connected. Images may have to be pulled."""
+        client = connect()
         sweep(client)
-        have = images.ensure(client)
+        have = {name: images.find(client, name) for name in self._image_names()}
         deadline = time.monotonic() + timeout
         self._client = client
         self._fleet = fleet = Fleet(client, parts.NAMES)
         try:
             fleet.supervise()
-            names = ("data", "scheduler", "store")
             made = make_secrets(self._target)
             self._plan = Plan(
                 options=self._options,
                 images=have,
                 app_port=self._port,
                 published=self._published,
-                volumes={name: fleet.volume(name) for name in names},
+                data=fresh_folder(self._options.work / "data"),
                 api_token=secrets.token_urlsafe(32),
                 webhook_secret=secrets.token_urlsafe(32),
                 webhook_secrets=fill(self._target.witness.secrets, made),
@@ -79,7 +79,7 @@ class Containers:
             raise
 
     def stop(self) -> None:
-        """Ends everything and removes containers, volumes and the network."""
+        """Ends everything and removes containers and the network; the application's data stays."""
         if self._links:
             self._links.close()
             self._links = None
@@ -179,12 +179,16 @@ class Containers:
             names.append("store")
         return names
 
+    def _image_names(self) -> list[str]:
+        names = ["dapr", "toxiproxy", "python"]
+        return [*names, "postgres"] if self._options.store == "postgres" else names
+
     def _addresses(self) -> dict[str, str]:
         filled = {
             "python": "python3",
             "host": "0.0.0.0",
             "port": str(self._port),
-            "data": "/data",
+            "data": DATA,
             "app": self.app,
             "sidecar": self.sidecar,
             "witness": f"http://links:{LINKS['app-witness'][0]}",

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -34,8 +35,9 @@ log = logging.getLogger(__name__)
 # Its reaper is an image that would have to be pulled; `sweep` does without.
 testcontainers_config.ryuk_disabled = True
 
-FLEET = "steadfast.conformance.fleet"
-PART = "steadfast.conformance.part"
+FLEET = "conformance.fleet"
+PART = "conformance.part"
+DATA = "/data"  # as the application sees the folder for what it keeps
 GONE = 15.0  # seconds for a killed container to be gone
 STOPPED = 40.0  # seconds for a graceful stop
 SETTLED = 3.0  # seconds after which an end is no longer a quick one
@@ -46,7 +48,8 @@ LONGEST_DELAY = 5.0  # seconds between two starts of what keeps ending
 class Part:
     """What one container is. `ports` are published on loopback: inside, and here.
 
-    `mounts` are folders or volumes and where they are seen; folders cannot be written to.
+    `mounts` are folders and where they are seen; they cannot be written to. `data` is one that can,
+    seen as `/data`. Whatever else it writes is gone when the part is removed, and not before.
     """
 
     name: str
@@ -59,6 +62,8 @@ class Part:
     user: str | None = f"{os.getuid()}:{os.getgid()}"
     stop_signal: str = "SIGTERM"
     init: bool = False
+    entrypoint: str | None = None
+    data: Path | None = None
 
 
 class Fleet:
@@ -83,7 +88,7 @@ class Fleet:
         self._watcher = threading.Thread(target=self._watch, name="containers", daemon=True)
         self._starters = ThreadPoolExecutor(8, "starter")
         try:
-            self._network, hosts = make_network(client, f"steadfast-{self._token}", self._labels)
+            self._network, hosts = make_network(client, f"conformance-{self._token}", self._labels)
         except BaseException:
             self.close()
             raise
@@ -96,12 +101,6 @@ class Fleet:
         self._events = self._client.events(decode=True, filters=filters)
         self._watcher.start()
 
-    def volume(self, name: str) -> str:
-        """Makes a volume and returns its name."""
-        full = f"steadfast-{self._token}-{name}"
-        obeyed(self._client.volumes.create, full, labels=self._labels)
-        return full
-
     def start(self, *parts: Part) -> None:
         """Starts these in this order; returns when all have been started, ready or not.
 
@@ -112,7 +111,7 @@ class Fleet:
             self._start(part)
 
     def remove(self, name: str) -> None:
-        """Ends a part and forgets it; its volumes stay."""
+        """Ends a part and forgets it; its `data` stays."""
         with self._changed:
             self._held.add(name)
             container = self._containers.pop(name, None)
@@ -131,8 +130,8 @@ class Fleet:
         if self._events is not None:
             self._events.close()
             self._watcher.join(GONE)
-        for left in (*self._made(self._client.networks), *self._made(self._client.volumes)):
-            remove(left)
+        for network in self._made(self._client.networks):
+            remove(network)
 
     def _made(self, kind: Any, **options: Any) -> list[Any]:
         filters = {"label": f"{FLEET}={self._token}"}
@@ -204,12 +203,14 @@ class Fleet:
             part.image,
             env=dict(part.env),
             command=list(part.command),
-            name=f"steadfast-{self._token}-{part.name}",
+            name=f"conformance-{self._token}-{part.name}",
         )
         for inside, here in part.ports.items():
             container.ports[f"{inside}/tcp"] = (LOOPBACK, here)
         for source, seen in part.mounts.items():
-            container.with_volume_mapping(source, seen, "ro" if source.startswith("/") else "rw")
+            container.with_volume_mapping(source, seen, "ro")
+        if part.data is not None:
+            container.with_volume_mapping(str(part.data), DATA, "rw")
         endpoint = EndpointConfig("1.41", ipv4_address=address)
         container.with_kwargs(
             labels={**self._labels, PART: part.name},
@@ -221,6 +222,7 @@ class Fleet:
             user=part.user,
             working_dir=part.folder,
             init=part.init,
+            entrypoint=part.entrypoint,
         )
         with self._changed:
             self._held.discard(part.name)

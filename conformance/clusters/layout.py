@@ -14,7 +14,7 @@ from conformance.clusters.tree import fresh_store_folder
 from conformance.plan.placeholders import fill, make_secrets
 from launcher import services
 from launcher.net import LOOPBACK, free_ports
-from launcher.postgres import Postgres, ensure_installed
+from launcher.postgres import Postgres
 from launcher.services import Service
 from launcher.settings import ROOT, Secrets, Settings
 
@@ -57,7 +57,6 @@ class Layout:
         self.through = dict(zip(THROUGH, free, strict=True))
         self.store: Postgres | None = None
         if options.store == "postgres":
-            ensure_installed()
             self.store = Postgres(fresh_store_folder(options.work), self._store_port)
             self.store.create()
         self.app = f"http://{LOOPBACK}:{self.settings.port}"

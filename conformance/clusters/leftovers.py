@@ -17,7 +17,7 @@ from launcher.net import wait_until
 
 log = logging.getLogger(__name__)
 
-OWNER = "steadfast.conformance"
+OWNER = "conformance.owner"
 GONE = 2.0  # seconds
 
 

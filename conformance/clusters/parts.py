@@ -6,12 +6,14 @@ Everybody listens where it always does: each has a network namespace of its own.
 from __future__ import annotations
 
 import json
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from conformance.clusters import Options
 from conformance.clusters.fleet import Part
-from conformance.clusters.images import Images
+from conformance.clusters.images import PUBLIC
 from launcher.settings import RESOURCES, ROOT
 
 NAMES = ("app", "daprd", "scheduler", "placement", "store", "witness", "gates", "links")
@@ -27,18 +29,24 @@ LINKS: Mapping[str, tuple[int, str]] = {
 }
 """Of each link: the port at which it is entered, and where it leads."""
 SOURCE = "/target"
-OURS = "/opt/steadfast"
+OURS = "/opt/conformance"
+PACKAGES = "/opt/packages"
+STATE = "/tmp"  # of a process whose container it lives and dies with
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that the parts of one cluster depend on. `published` are ports of this host."""
+    """Everything that the parts of one cluster depend on.
+
+    `images` are by what they are for, `published` are ports of this host, and `data` is a folder of
+    it in which the application keeps what it wants.
+    """
 
     options: Options
-    images: Images
+    images: Mapping[str, str]
     app_port: int
     published: Mapping[str, int]
-    volumes: Mapping[str, str]
+    data: Path
     api_token: str
     webhook_secret: str
     webhook_secrets: Mapping[str, str]
@@ -57,14 +65,14 @@ class Plan:
         return [
             *parts,
             self._witness(),
-            self._dapr("links", "/toxiproxy", "-host", "0.0.0.0", port=LINKS_API),
+            self._toxiproxy(),
             self._scheduler(),
-            self._dapr("placement", "/placement"),
+            self._placement(),
         ]
 
     def daprd(self) -> Part:
         """The sidecar. It reaches everybody through links."""
-        state = "/data/state.db"
+        state = f"{STATE}/state.db"
         if self.options.store == "postgres":
             state = f"postgresql://{self.database('daprd-store')}"
         flags = {
@@ -83,54 +91,63 @@ class Plan:
             "DAPR_HOST_IP": self.sidecar_address,
             "STATE_CONNECTION_STRING": state,
         }
-        mounts = {str(RESOURCES / "components"): "/components", self.volumes["data"]: "/data"}
-        command = ("/daprd", *(f"--{name}={value}" for name, value in flags.items()))
-        ports = {HTTP: self.published["daprd"]}
-        return Part("daprd", self.images.dapr, command, env, mounts, ports)
+        return Part(
+            "daprd",
+            self.images["dapr"],
+            tuple(f"--{name}={value}" for name, value in flags.items()),
+            env,
+            {str(RESOURCES / "components"): "/components"},
+            {HTTP: self.published["daprd"]},
+            entrypoint="/daprd",
+        )
 
     def app(
         self, image: str | None, command: list[str], env: Mapping[str, str], source: str
     ) -> Part:
         """The application: in its own image as that says, otherwise in ours, on its source."""
-        mounts = {self.volumes["data"]: "/data"}
-        ports = {self.app_port: self.published["app"]}
+        own = image is not None
         return Part(
             "app",
-            image or self.images.python,
+            image or self.images["python"],
             tuple(command),
-            env,
-            mounts if image else {**mounts, source: SOURCE},
-            ports,
-            folder=None if image else SOURCE,
+            env if own else {**self._python_env(), **env},
+            {} if own else {**self._packages(), source: SOURCE},
+            {self.app_port: self.published["app"]},
+            folder=None if own else SOURCE,
             # A command that does not care about signals would ignore them as process 1.
             init=True,
+            data=self.data,
         )
 
-    def _dapr(self, name: str, *command: str, port: int | None = None) -> Part:
-        ports = {port: self.published[name]} if port else {}
-        return Part(name, self.images.dapr, command, ports=ports)
+    def _placement(self) -> Part:
+        return Part("placement", self.images["dapr"], (), entrypoint="/placement")
+
+    def _toxiproxy(self) -> Part:
+        return Part(
+            "links",
+            self.images["toxiproxy"],
+            ("-host", "0.0.0.0"),
+            ports={LINKS_API: self.published["links"]},
+            entrypoint="/toxiproxy",
+        )
 
     def _scheduler(self) -> Part:
         command = (
-            "/scheduler",
-            "--etcd-data-dir=/data",
+            f"--etcd-data-dir={STATE}/scheduler",
             # The scheduler tells sidecars where it is; without this they would find a way around.
             f"--override-broadcast-host-port=links:{LINKS['daprd-scheduler'][0]}",
         )
-        mounts = {self.volumes["scheduler"]: "/data"}
-        return Part("scheduler", self.images.dapr, command, mounts=mounts)
+        return Part("scheduler", self.images["dapr"], command, entrypoint="/scheduler")
 
     def _store(self) -> Part:
         # A SIGKILL loses nothing that was written to the kernel; fsync is for a loss of power.
         command = ("--fsync=off", "--max_connections=300")
         env = {"POSTGRES_PASSWORD": self.store_password}
-        mounts = {self.volumes["store"]: "/var/lib/steadfast"}
         return Part(
             "store",
-            self.images.postgres,
+            self.images["postgres"],
             command,
             env,
-            mounts,
             user=None,
             stop_signal="SIGINT",
         )
@@ -140,20 +157,21 @@ class Plan:
         flags = {
             "host": "0.0.0.0",
             "port": str(WITNESS),
-            "data": "/tmp/witness",
+            "data": f"{STATE}/witness",
             "config": f"{SOURCE}/{target.witness.config}",
             "webhook-url": f"http://app:{self.app_port}",
         }
         arguments = (part for name, value in flags.items() for part in (f"--{name}", value))
         return Part(
             "witness",
-            self.images.python,
+            self.images["python"],
             ("python3", "-m", "downstream", *arguments),
             {
+                **self._python_env(),
                 "DOWNSTREAM_WEBHOOK_SECRET": self.webhook_secret,
                 "DOWNSTREAM_WEBHOOK_SECRETS": json.dumps(self.webhook_secrets),
             },
-            {**_ours("downstream"), str(target.folder): SOURCE},
+            {**self._packages(), **_ours("downstream"), str(target.folder): SOURCE},
             {WITNESS: self.published["witness"]},
             folder=OURS,
         )
@@ -167,12 +185,22 @@ class Plan:
         arguments = (part for name, value in flags.items() for part in (f"--{name}", value))
         return Part(
             "gates",
-            self.images.python,
+            self.images["python"],
             ("python3", "-m", "conformance.gates", *arguments),
-            mounts=_ours("conformance", "launcher"),
+            self._python_env(),
+            {**self._packages(), **_ours("conformance", "launcher")},
             ports={GATE_CONTROL: self.published["gates"]},
             folder=OURS,
         )
+
+    def _packages(self) -> dict[str, str]:
+        """The packages of this interpreter, for a Python that is like it and has none of them."""
+        bare = self.images["python"] == PUBLIC["python"]
+        return {sysconfig.get_path("purelib"): PACKAGES} if bare else {}
+
+    def _python_env(self) -> dict[str, str]:
+        seen = {"PYTHONPATH": PACKAGES} if self._packages() else {}
+        return {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", **seen}
 
 
 def _ours(*folders: str) -> dict[str, str]:

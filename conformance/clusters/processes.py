@@ -19,6 +19,7 @@ from conformance.clusters.ready import unready_worker
 from conformance.clusters.tree import (
     descendants,
     end_store_leftovers,
+    fresh_folder,
     send,
     stopped,
     store_parent,
@@ -71,10 +72,8 @@ class Processes:
             # First of all: a server whose children are paused does not end when it is asked to.
             end_store_leftovers(self._options.work)
             self._run_dir.end_leftovers()
-            # What a run keeps is its log; the data of the one before would be judged again.
-            shutil.rmtree(self._data, ignore_errors=True)
-            shutil.rmtree(self._logs, ignore_errors=True)
-            self._data.mkdir(parents=True)
+            fresh_folder(self._data)
+            fresh_folder(self._logs)
             self._start(timeout)
         except LauncherError as error:
             self.stop()

@@ -33,6 +33,13 @@ def end_store_leftovers(work: Path) -> None:
                 send(int(folder.name), signal.SIGKILL)
 
 
+def fresh_folder(path: Path) -> Path:
+    """An empty folder: what a run keeps is its log, and data of the one before would be judged."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path
+
+
 def fresh_store_folder(work: Path) -> Path:
     """An empty folder for PostgreSQL's data of a run."""
     parent = store_parent(work)

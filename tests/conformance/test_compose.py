@@ -18,9 +18,9 @@ import docker
 import httpx
 import pytest
 
-from conformance.clusters.compose import command
-from conformance.clusters.docker import ensure_running
 from conformance.clusters.leftovers import OWNER, ourselves, sweep
+from images.compose import command
+from images.daemon import ensure_running
 from launcher.net import free_ports, wait_until
 from launcher.services import token
 from launcher.settings import ROOT, Secrets
@@ -106,7 +106,7 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
         "STEADFAST_PORT": str(port),
     }
     env.pop("STEADFAST_RUN_DIR", None)
-    _run([sys.executable, "-m", "conformance.clusters.images"], folder, env, BUILDS)
+    _run([sys.executable, "-m", "images"], folder, env, BUILDS)
     made = Compose(folder, f"http://127.0.0.1:{port}", env, client)
     try:
         made.up()

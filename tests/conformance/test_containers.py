@@ -17,8 +17,8 @@ import pytest
 
 from conformance.clusters import VICTIMS, ClusterError, Link, Options, Victim
 from conformance.clusters.containers import Containers
-from conformance.clusters.docker import ensure_running
-from conformance.clusters.images import ensure
+from conformance.clusters.docker import connect
+from conformance.clusters.images import find
 from conformance.clusters.leftovers import OWNER, sweep
 from conformance.clusters.parts import LINKS
 from conformance.plan.contract import load
@@ -155,7 +155,7 @@ def test_a_cluster_on_sqlite_without_a_gate(tmp_path: Path) -> None:
 
 def test_a_target_with_an_image_of_its_own(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples" / "transfer", tmp_path / "transfer")
-    start = f"FROM {ensure(ensure_running()).python}\nCOPY . /srv\nWORKDIR /srv\n"
+    start = f"FROM {find(connect(), 'python')}\nCOPY . /srv\nWORKDIR /srv\n"
     (tmp_path / "transfer" / "Dockerfile").write_text(start)
     target = load(tmp_path / "transfer" / "target.toml")
     app = target.app.model_copy(update={"dockerfile": "Dockerfile"})
@@ -176,15 +176,21 @@ def test_an_image_that_cannot_be_had_is_named(tmp_path: Path) -> None:
         cluster.start()
 
 
+def test_an_image_that_the_suite_needs_can_be_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CONFORMANCE_DAPR_IMAGE", "nobody-has-this:1")
+    with pytest.raises(ClusterError, match=r"nobody-has-this.*CONFORMANCE_DAPR_IMAGE"):
+        Containers(Options(TARGET, tmp_path)).start()
+
+
 def test_what_a_killed_run_left_is_swept_and_nothing_else(cluster: Containers) -> None:
-    images = ensure(ensure_running())
     program = f"""
 import sys, time
-from conformance.clusters.docker import ensure_running
+from conformance.clusters.docker import connect
 from conformance.clusters.fleet import Fleet, Part
-fleet = Fleet(ensure_running(), ("links",))
-fleet.volume("data")
-fleet.start(Part("links", {images.dapr!r}, ("/toxiproxy",)))
+fleet = Fleet(connect(), ("links",))
+fleet.start(Part("links", {find(connect(), "toxiproxy")!r}, (), entrypoint="/toxiproxy"))
 print("ready", flush=True)
 time.sleep(60)
 """
@@ -193,9 +199,9 @@ time.sleep(60)
         assert run.stdout.readline() == b"ready\n"
         run.send_signal(signal.SIGKILL)
     kept = {container.id for container in _ours()}
-    swept = sweep(ensure_running())
-    assert len(swept) == 3, "a container, a network and a volume"
-    assert sweep(ensure_running()) == []
+    swept = sweep(connect())
+    assert len(swept) == 2, "a container and a network"
+    assert sweep(connect()) == []
     assert {container.id for container in _ours()} == kept
 
 
@@ -208,7 +214,7 @@ def test_a_broken_command_is_said_with_what_it_printed(tmp_path: Path) -> None:
 
 def _ours() -> list[Any]:
     filters = {"label": OWNER}
-    found = ensure_running().containers.list(all=True, filters=filters)
+    found = connect().containers.list(all=True, filters=filters)
     mine = f"{os.getpid()}:"
     return [each for each in found if each.labels[OWNER].startswith(mine)]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from launcher.debian import install
+from images.debian import install
 from launcher.errors import LauncherError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")

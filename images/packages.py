@@ -16,7 +16,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from conformance.clusters.docker import run
+from images.shell import run
 from launcher.settings import ROOT
 
 PYTHON = (3, 11)
@@ -39,7 +39,7 @@ def lay_out(folder: Path) -> None:
     installed from requirements.lock; otherwise pip fetches the others.
 
     Raises:
-        ClusterError: pip fails; shows what it said.
+        ImageError: pip fails; shows what it said.
     """
     folder.mkdir(parents=True)
     if sys.platform == "linux" and sys.version_info[:2] == PYTHON:

@@ -8,8 +8,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from conformance.clusters import ClusterError
-from conformance.clusters.docker import install
+from images import ImageError
+from images.debian import install
 from launcher.files import write_private
 from launcher.settings import Secrets
 
@@ -20,14 +20,14 @@ def command() -> list[str]:
     """Docker's own compose, or docker-compose; installs Debian's where that is possible.
 
     Raises:
-        ClusterError: there is none and it cannot be installed; says how.
+        ImageError: there is none and it cannot be installed; says how.
     """
     for found in (["docker", "compose"], ["docker-compose"]):
         if _works(found):
             return found
     install("docker-compose")
     if not _works(["docker-compose"]):
-        raise ClusterError("docker-compose does not run here")
+        raise ImageError("docker-compose does not run here")
     return ["docker-compose"]
 
 

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 
-from launcher.errors import LauncherError
+from images import ImageError
 
 log = logging.getLogger(__name__)
 
@@ -17,11 +17,11 @@ def install(*packages: str) -> None:
     """Install packages; another apt-get that is at work is waited for.
 
     Raises:
-        LauncherError: this is not Debian, we are not root, or apt-get refuses; says what to do.
+        ImageError: this is not Debian, we are not root, or apt-get refuses; says what to do.
     """
     names = " ".join(packages)
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise LauncherError(f"missing here: {names}; as root on Debian: apt-get install {names}")
+        raise ImageError(f"missing here: {names}; as root on Debian: apt-get install {names}")
     log.info("installing %s", names)
     # In run level 1 a package does not start the service that it brings.
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
@@ -32,6 +32,6 @@ def install(*packages: str) -> None:
                 [*quiet, *arguments], env=env, capture_output=True, text=True, timeout=DEADLINE
             )
         except subprocess.TimeoutExpired as error:
-            raise LauncherError(f"apt-get {arguments[0]}: not done in {DEADLINE:g} s") from error
+            raise ImageError(f"apt-get {arguments[0]}: not done in {DEADLINE:g} s") from error
         if done.returncode != 0:
-            raise LauncherError(f"apt-get {arguments[0]} failed: {done.stderr.strip()[-1000:]}")
+            raise ImageError(f"apt-get {arguments[0]} failed: {done.stderr.strip()[-1000:]}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -17,14 +18,13 @@ from pathlib import Path
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound
 
-from conformance.clusters import ClusterError
-from conformance.clusters.docker import PATH, install, only_one, run
+from images import ImageError
+from images.debian import install
+from images.shell import PATH, only_one, run
 from launcher.runtime import BUILT
 
 log = logging.getLogger(__name__)
 
-PUBLIC = {"python": "python:3.11-slim", "postgres": "postgres:15"}
-"""The defaults of `ARG BASE` in the Dockerfiles, and what overrides them: `STEADFAST_BASE_…`."""
 RELEASE = "bookworm"  # its Python is 3.11, its PostgreSQL is 15
 PACKAGES = ("python3", "postgresql")
 ASK = 15  # seconds for a registry to say whether it is there
@@ -51,17 +51,24 @@ LEFT_OUT = (
 DPKG = "force-unsafe-io\n"
 
 
-def base(client: docker.DockerClient, kind: str) -> str:
-    """The name of the image that images of this kind (`python` or `postgres`) start from.
+def public_base(dockerfile: Path) -> str:
+    """The default of its `ARG BASE`."""
+    (named,) = re.findall(r"^ARG BASE=(\S+)$", dockerfile.read_text("utf-8"), re.M)
+    found: str = named
+    return found
 
-    The first of: what `STEADFAST_BASE_PYTHON` or `STEADFAST_BASE_POSTGRES` names, the public one
-    if it is here, the one made before, the public one pulled, one made now.
+
+def base(client: docker.DockerClient, public: str) -> str:
+    """The name of the image that takes the place of this public one, such as `postgres:15`.
+
+    The first of: what `STEADFAST_BASE_POSTGRES` names, the public one if it is here, the one made
+    before, the public one pulled, one made now.
 
     Raises:
-        ClusterError: there is none and none can be made.
+        ImageError: there is none and none can be made.
     """
-    public, made = PUBLIC[kind], _made_name()
-    if named := os.environ.get(f"STEADFAST_BASE_{kind.upper()}"):
+    made = _made_name()
+    if named := os.environ.get(f"STEADFAST_BASE_{public.partition(':')[0].upper()}"):
         return named
     for name in (public, made):
         if exists(client, name):
@@ -105,7 +112,7 @@ def _pulled(client: docker.DockerClient, name: str) -> bool:
 
 def _make(client: docker.DockerClient, name: str) -> None:
     if os.geteuid() != 0:
-        raise ClusterError(f"no registry answers, and making {name} needs root")
+        raise ImageError(f"no registry answers, and making {name} needs root")
     if shutil.which("debootstrap", path=PATH) is None:
         install("debootstrap")
     log.info("making %s from Debian's packages", name)
@@ -140,7 +147,7 @@ def _import(client: docker.DockerClient, folder: str, name: str) -> None:
             )
         except APIError as error:
             tar.kill()
-            raise ClusterError(f"importing {name}: {error.explanation}") from error
+            raise ImageError(f"importing {name}: {error.explanation}") from error
     if tar.returncode != 0:
         client.images.remove(name, force=True)
-        raise ClusterError(f"tar failed with {tar.returncode} while making {name}")
+        raise ImageError(f"tar failed with {tar.returncode} while making {name}")
