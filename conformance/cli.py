@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--paths", type=_patterns, default=("*",))
     check.set_defaults(run=commands.check)
 
-    list_ = commands_.add_parser("list", help="paths, faults, promises and mutants")
+    list_ = commands_.add_parser("list", help="paths, victims, faults, promises and mutants")
     _target(list_)
     list_.set_defaults(run=commands.list_)
 

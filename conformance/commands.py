@@ -90,6 +90,10 @@ def list_(arguments: argparse.Namespace) -> int:
     for path in setup.target.paths():
         endings = " or ".join(dict.fromkeys(ending.outcome for ending in path.endings))
         print(f"  {path.name:44} {endings:22} {path.summary}".rstrip())
+    print("victims")
+    for process in setup.topology.processes:
+        if process.victim:
+            print(f"  {process.name:18} {process.words}")
     print("faults")
     for fault in faults.everything():
         print(f"  {fault}")

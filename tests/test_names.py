@@ -14,6 +14,7 @@ PACKAGES = (
     "app",
     "conformance",
     "downstream",
+    "images",
     "launcher",
     "simulation",
     "store",
@@ -23,7 +24,6 @@ PACKAGES = (
 DOUBLE: Mapping[str, set[str]] = {
     "activities": {"Undo"},
     "app": {"Carrying", "State", "Word"},
-    "conformance": {"Link"},
 }
 ALIAS = re.compile(r"[A-Z]\w*[a-z]\w*")  # and no CONSTANT
 

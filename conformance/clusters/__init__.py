@@ -13,21 +13,9 @@ from typing import Literal, Protocol
 
 from conformance.errors import ConformanceError
 from conformance.plan.contract import Target
+from conformance.topology import Topology, Victim, present
 
-Victim = Literal["app", "daprd", "scheduler", "placement", "store", "witness"]
-VICTIMS: tuple[Victim, ...] = ("app", "daprd", "scheduler", "placement", "store")
 State = Literal["running", "paused", "exited"]
-Link = Literal[
-    "app-witness", "app-store", "app-sidecar", "daprd-store", "daprd-scheduler", "daprd-placement"
-]
-LINKS_OF: Mapping[str, tuple[Link, ...]] = {
-    "app": ("app-witness", "app-store", "app-sidecar"),
-    "daprd": ("daprd-store", "daprd-scheduler", "daprd-placement", "app-sidecar"),
-    "scheduler": ("daprd-scheduler",),
-    "placement": ("daprd-placement",),
-    "store": ("app-store", "daprd-store"),
-    "witness": ("app-witness",),
-}
 
 
 @dataclass(frozen=True)
@@ -43,6 +31,11 @@ class Options:
     gated: bool = True
     source: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def topology(self) -> Topology:
+        """The processes and links of such a cluster."""
+        return present(gated=self.gated, store=self.store == "postgres")
 
 
 class ClusterError(ConformanceError):
@@ -62,6 +55,7 @@ class Cluster(Protocol):
     witness: str
     gate: str
     values: Mapping[str, str]
+    topology: Topology
 
     def start(self, timeout: float = 120) -> None:
         """Starts everything; returns when the worker is connected.
@@ -91,16 +85,13 @@ class Cluster(Protocol):
     def resume(self, victim: Victim) -> None:
         """Lets it go on."""
 
-    def cut(self, *links: Link) -> None:
-        """Breaks the connections of these links and refuses new ones.
+    def cut(self, *links: str) -> None:
+        """Breaks the connections of the links of these names and refuses new ones."""
 
-        `app-sidecar` includes the sidecar's HTTP port; its gRPC streams are cut at the gate.
-        """
-
-    def restore(self, *links: Link) -> None:
+    def restore(self, *links: str) -> None:
         """Lets these links work again."""
 
-    def is_cut(self, link: Link) -> bool:
+    def is_cut(self, link: str) -> bool:
         """Whether the link was seen not to let anything through just now."""
 
     def wait_ready(self, *victims: Victim, timeout: float = 60) -> None:

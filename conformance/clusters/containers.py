@@ -11,22 +11,22 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from conformance.clusters import ClusterError, Link, Options, State, Victim, images, parts
+from conformance.clusters import ClusterError, Options, State, images
 from conformance.clusters.docker import connect
 from conformance.clusters.fleet import DATA, Fleet, Part
 from conformance.clusters.leftovers import sweep
 from conformance.clusters.links import Links
-from conformance.clusters.parts import LINKS, Plan
+from conformance.clusters.parts import GRPC, Plan
 from conformance.clusters.ready import unready_worker
 from conformance.clusters.tree import fresh_folder
 from conformance.plan.contract import Value
 from conformance.plan.placeholders import environment, fill, make_secrets
+from conformance.topology import PROCESS, Process, Victim
 from launcher.errors import NotReadyError
 from launcher.net import LOOPBACK, free_ports, status, wait_until
 
-PORT = 8000  # of an application that does not say
 HOPELESS = 3  # ends after which a first start is given up
-PUBLISHED = ("app", "daprd", "witness", "gates", "links")
+PUBLISHED = ("app", "daprd", "witness", "gates", "toxiproxy")
 
 
 class Containers:
@@ -39,7 +39,8 @@ class Containers:
         self._target = options.target
         self._source = options.source or options.target.folder
         self._app_env: Mapping[str, str] = options.env
-        self._port = options.target.app.port or PORT
+        self._port = options.target.app.port or PROCESS["app"].port
+        self.topology = options.topology
         self._published = dict(zip(PUBLISHED, free_ports(len(PUBLISHED)), strict=True))
         here = {name: f"http://{LOOPBACK}:{port}" for name, port in self._published.items()}
         self.app, self.sidecar, self.witness = here["app"], here["daprd"], here["witness"]
@@ -56,7 +57,7 @@ class Containers:
         have = {name: images.find(client, name) for name in self._image_names()}
         deadline = time.monotonic() + timeout
         self._client = client
-        self._fleet = fleet = Fleet(client, parts.NAMES)
+        self._fleet = fleet = Fleet(client, self._names())
         try:
             fleet.supervise()
             made = make_secrets(self._target)
@@ -112,15 +113,15 @@ class Containers:
         """Lets it go on."""
         self._running.resume(victim)
 
-    def cut(self, *links: Link) -> None:
+    def cut(self, *links: str) -> None:
         """Breaks these links."""
         self._proxies.cut(*links)
 
-    def restore(self, *links: Link) -> None:
+    def restore(self, *links: str) -> None:
         """Lets these links work again."""
         self._proxies.restore(*links)
 
-    def is_cut(self, link: Link) -> bool:
+    def is_cut(self, link: str) -> bool:
         """Whether a connection over the link is refused just now."""
         return self._proxies.is_cut(link)
 
@@ -157,12 +158,12 @@ class Containers:
 
     def _start(self, fleet: Fleet, deadline: float) -> None:
         fleet.start(*self._plan.base())
-        self._await(["links"], deadline, HOPELESS)
-        self._links = Links(f"http://{LOOPBACK}:{self._published['links']}")
-        for name in self._existing(tuple(LINKS)):
-            port, upstream = LINKS[name]
-            probe = (fleet.addresses["links"], port)
-            self._links.make(name, f"0.0.0.0:{port}", upstream, probe)
+        self._await(["toxiproxy"], deadline, HOPELESS)
+        self._links = Links(f"http://{LOOPBACK}:{self._published['toxiproxy']}")
+        for link in self.topology.links:
+            upstream = f"{link.server}:{PROCESS[link.server].port}"
+            probe = (fleet.addresses["toxiproxy"], link.port)
+            self._links.make(link.name, f"0.0.0.0:{link.port}", upstream, probe)
         if self._options.store == "postgres":
             self._await(["store"], deadline, HOPELESS)
         fleet.start(self._plan.daprd(), self._app())
@@ -172,18 +173,15 @@ class Containers:
             self.values = {**self._placeholders, "witness": self.witness, **own.result()}
 
     def _names(self) -> list[str]:
-        names = ["links", "placement", "scheduler", "witness", "daprd", "app"]
-        if self._options.gated:
-            names.append("gates")
-        if self._options.store == "postgres":
-            names.append("store")
-        return names
+        return [each.name for each in self.topology.processes]
 
     def _image_names(self) -> list[str]:
         names = ["dapr", "toxiproxy", "python"]
         return [*names, "postgres"] if self._options.store == "postgres" else names
 
     def _addresses(self) -> dict[str, str]:
+        gated = self._options.gated
+        host, _, port = self._plan.through("app-daprd").partition(":")
         filled = {
             "python": "python3",
             "host": "0.0.0.0",
@@ -191,12 +189,12 @@ class Containers:
             "data": DATA,
             "app": self.app,
             "sidecar": self.sidecar,
-            "witness": f"http://links:{LINKS['app-witness'][0]}",
-            "witness_direct": f"http://witness:{parts.WITNESS}",
-            "sidecar_host": "gates" if self._options.gated else "daprd",
-            "sidecar_grpc_port": str(parts.GATE if self._options.gated else parts.GRPC),
-            "sidecar_http_host": "links",
-            "sidecar_http_port": str(LINKS["app-sidecar"][0]),
+            "witness": f"http://{self._plan.through('app-witness')}",
+            "witness_direct": f"http://witness:{PROCESS['witness'].port}",
+            "sidecar_host": "gates" if gated else "daprd",
+            "sidecar_grpc_port": str(PROCESS["gates"].port if gated else GRPC),
+            "sidecar_http_host": host,
+            "sidecar_http_port": port,
             "api_token": self._plan.api_token,
             "webhook_secret": self._plan.webhook_secret,
         }
@@ -223,10 +221,6 @@ class Containers:
             )
             return dict(zip(values, found, strict=True))
 
-    def _existing(self, links: Sequence[str]) -> list[str]:
-        store = self._options.store == "postgres"
-        return [each for each in links if store or not each.endswith("-store")]
-
     def _await(self, names: Sequence[str], deadline: float, hopeless: float = math.inf) -> None:
         fleet, probes = self._running, self._probes()
 
@@ -245,22 +239,13 @@ class Containers:
 
     def _probes(self) -> dict[str, Callable[[], str | None]]:
         where = self._running.addresses
-
-        def answers(name: str, port: int, path: str) -> Callable[[], str | None]:
-            def unmet() -> str | None:
-                code = status(port, path, where[name])
-                well = code is not None and 200 <= code < 300
-                return None if well else f"{name} (GET {path}: {code or 'no answer'})"
-
-            return unmet
-
+        asked = {
+            each.name: partial(_unready, each, where[each.name])
+            for each in self.topology.processes
+            if each.ready is not None
+        }
         return {
-            "links": answers("links", parts.LINKS_API, "/version"),
-            "placement": answers("placement", parts.HEALTH, "/healthz"),
-            "scheduler": answers("scheduler", parts.HEALTH, "/healthz"),
-            "witness": answers("witness", parts.WITNESS, "/livez"),
-            "gates": answers("gates", parts.GATE_CONTROL, "/livez"),
-            "daprd": answers("daprd", parts.HTTP, "/v1.0/healthz/outbound"),
+            **asked,
             "store": lambda: _unready_store(where["store"]),
             "app": lambda: unready_worker(
                 self.app, self._target.app.ready, self.sidecar, self._plan.api_token
@@ -268,12 +253,19 @@ class Containers:
         }
 
 
+def _unready(process: Process, address: str) -> str | None:
+    path = process.ready or ""
+    code = status(process.ready_port or process.port, path, address)
+    well = code is not None and 200 <= code < 300
+    return None if well else f"{process.name} (GET {path}: {code or 'no answer'})"
+
+
 def _unready_store(address: str) -> str | None:
     """Why PostgreSQL does not let anybody in; `None` when it would ask for a password."""
     parameters = b"user\0postgres\0database\0postgres\0\0"
     startup = (len(parameters) + 8).to_bytes(4, "big") + (3 << 16).to_bytes(4, "big") + parameters
     try:
-        with socket.create_connection((address, parts.STORE), timeout=1) as connection:
+        with socket.create_connection((address, PROCESS["store"].port), timeout=1) as connection:
             connection.sendall(startup)
             answer = connection.recv(1)
     except OSError as error:

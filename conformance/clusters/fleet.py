@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +69,7 @@ class Part:
 class Fleet:
     """Containers by the name of their part; any thread may call it."""
 
-    def __init__(self, client: docker.DockerClient, parts: tuple[str, ...]) -> None:
+    def __init__(self, client: docker.DockerClient, parts: Sequence[str]) -> None:
         self._client = client
         self._token = secrets.token_hex(4)
         self._labels = {OWNER: ourselves(), FLEET: self._token}

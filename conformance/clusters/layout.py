@@ -12,20 +12,12 @@ from pathlib import Path
 from conformance.clusters import ClusterError, Options
 from conformance.clusters.tree import fresh_store_folder
 from conformance.plan.placeholders import fill, make_secrets
+from conformance.topology import PROCESS
 from launcher import services
 from launcher.net import LOOPBACK, free_ports
 from launcher.postgres import Postgres
 from launcher.services import Service
 from launcher.settings import ROOT, Secrets, Settings
-
-THROUGH = (
-    "app-witness",
-    "app-store",
-    "app-sidecar",
-    "daprd-store",
-    "daprd-scheduler",
-    "daprd-placement",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +45,12 @@ class Layout:
         self._target = options.target
         self.settings = Settings.ephemeral(options.work, app_id=options.target.app_id)
         self.secrets = Secrets.of(options.work)
-        self._gate_grpc, self._gate_control, self._api, self._store_port, *free = free_ports(10)
-        self.through = dict(zip(THROUGH, free, strict=True))
+        self.topology = options.topology
+        links = self.topology.links
+        self._gate_grpc, self._gate_control, self._api, self._store_port, *free = free_ports(
+            4 + len(links)
+        )
+        self.through = dict(zip((link.name for link in links), free, strict=True))
         self.store: Postgres | None = None
         if options.store == "postgres":
             self.store = Postgres(fresh_store_folder(options.work), self._store_port)
@@ -80,7 +76,7 @@ class Layout:
             "witness_direct": self.witness,
             "sidecar_host": LOOPBACK,
             "sidecar_http_host": LOOPBACK,
-            "sidecar_http_port": str(self.through["app-sidecar"]),
+            "sidecar_http_port": str(self.through["app-daprd"]),
             "sidecar_grpc_port": str(grpc),
             "api_token": self.secrets.dapr_api_token,
             "webhook_secret": self.secrets.webhook_secret,
@@ -91,14 +87,14 @@ class Layout:
     def upstreams(self) -> dict[str, int]:
         """The port behind each link."""
         settings = self.settings
-        behind = {
-            "app-witness": settings.downstream_port,
-            "app-sidecar": settings.dapr_http_port,
-            "daprd-scheduler": settings.scheduler_port,
-            "daprd-placement": settings.placement_port,
+        ports = {
+            "daprd": settings.dapr_http_port,
+            "scheduler": settings.scheduler_port,
+            "placement": settings.placement_port,
+            "store": self._store_port,
+            "witness": settings.downstream_port,
         }
-        stores = {"app-store": self._store_port, "daprd-store": self._store_port}
-        return behind | stores if self.store else behind
+        return {link.name: ports[link.server] for link in self.topology.links}
 
     def _database(self, link: str) -> str:
         if self.store is None:
@@ -146,7 +142,7 @@ class Layout:
         port = self._api
         command = (str(self._binaries["toxiproxy"]), "-host", LOOPBACK, "-port", str(port))
         env = services.environment(self.settings)
-        return Service("toxiproxy", command, env, {"port": port}, ("/version",), port)
+        return Service("toxiproxy", command, env, {"port": port}, _ready("toxiproxy"), port)
 
     def _gates(self) -> Service:
         listen, control = (f"{LOOPBACK}:{p}" for p in (self._gate_grpc, self._gate_control))
@@ -157,7 +153,7 @@ class Layout:
             (sys.executable, "-m", "conformance.gates", *flags),
             services.environment(self.settings),
             {"port": self._gate_control},
-            ("/livez",),
+            _ready("gates"),
             self._gate_control,
         )
 
@@ -168,7 +164,7 @@ class Layout:
         command = tuple(config if part == default else part for part in given.command)
         own = json.dumps(fill(self._target.witness.secrets, self.placeholders))
         env = {**given.env, "DOWNSTREAM_WEBHOOK_SECRETS": own}
-        return replace(given, command=command, env=env)
+        return replace(given, name="witness", command=command, env=env)
 
     def _postgres(self, store: Postgres) -> Service:
         env = services.environment(self.settings)
@@ -185,3 +181,8 @@ class Layout:
             user=store.user,
             probe=store.unready,
         )
+
+
+def _ready(name: str) -> tuple[str, ...]:
+    path = PROCESS[name].ready
+    return () if path is None else (path,)

@@ -14,20 +14,10 @@ from pathlib import Path
 from conformance.clusters import Options
 from conformance.clusters.fleet import Part
 from conformance.clusters.images import PUBLIC
+from conformance.topology import LINKS, PROCESS
 from launcher.settings import RESOURCES, ROOT
 
-NAMES = ("app", "daprd", "scheduler", "placement", "store", "witness", "gates", "links")
-GRPC, HTTP, WITNESS, STORE = 50001, 3500, 8100, 5432
-GATE, GATE_CONTROL, LINKS_API, HEALTH = 50001, 8200, 8474, 8080
-LINKS: Mapping[str, tuple[int, str]] = {
-    "app-witness": (9001, f"witness:{WITNESS}"),
-    "app-store": (9002, f"store:{STORE}"),
-    "app-sidecar": (9003, f"daprd:{HTTP}"),
-    "daprd-store": (9004, f"store:{STORE}"),
-    "daprd-scheduler": (9005, "scheduler:50006"),
-    "daprd-placement": (9006, "placement:50005"),
-}
-"""Of each link: the port at which it is entered, and where it leads."""
+GRPC = 50001  # at which a worker without a gate finds its sidecar
 SOURCE = "/target"
 OURS = "/opt/conformance"
 PACKAGES = "/opt/packages"
@@ -53,22 +43,27 @@ class Plan:
     store_password: str
     sidecar_address: str
 
+    def through(self, link: str) -> str:
+        """`host:port` at which a link is entered."""
+        (port,) = (each.port for each in LINKS if each.name == link)
+        return f"toxiproxy:{port}"
+
     def database(self, link: str) -> str:
         """`user:password@host:port/database` through a link."""
-        return f"postgres:{self.store_password}@links:{LINKS[link][0]}/postgres"
+        return f"postgres:{self.store_password}@{self.through(link)}/postgres"
 
     def base(self) -> list[Part]:
         """Everything but the application and its sidecar, the slowest first."""
-        parts = [self._store()] if self.options.store == "postgres" else []
-        if self.options.gated:
-            parts.append(self._gates())
-        return [
-            *parts,
-            self._witness(),
-            self._toxiproxy(),
-            self._scheduler(),
-            self._placement(),
-        ]
+        made = {
+            "store": self._store,
+            "gates": self._gates,
+            "witness": self._witness,
+            "toxiproxy": self._toxiproxy,
+            "scheduler": self._scheduler,
+            "placement": self._placement,
+        }
+        there = {each.name for each in self.options.topology.processes}
+        return [make() for name, make in made.items() if name in there]
 
     def daprd(self) -> Part:
         """The sidecar. It reaches everybody through links."""
@@ -79,10 +74,10 @@ class Plan:
             "app-id": self.options.target.app_id,
             "resources-path": f"/components/{self.options.store}",
             "config": "/components/config.yaml",
-            "placement-host-address": f"links:{LINKS['daprd-placement'][0]}",
-            "scheduler-host-address": f"links:{LINKS['daprd-scheduler'][0]}",
+            "placement-host-address": self.through("daprd-placement"),
+            "scheduler-host-address": self.through("daprd-scheduler"),
             "dapr-listen-addresses": "0.0.0.0",
-            "dapr-http-port": HTTP,
+            "dapr-http-port": PROCESS["daprd"].port,
             "dapr-grpc-port": GRPC,
             "metrics-listen-address": "127.0.0.1",
         }
@@ -97,7 +92,7 @@ class Plan:
             tuple(f"--{name}={value}" for name, value in flags.items()),
             env,
             {str(RESOURCES / "components"): "/components"},
-            {HTTP: self.published["daprd"]},
+            {PROCESS["daprd"].port: self.published["daprd"]},
             entrypoint="/daprd",
         )
 
@@ -124,10 +119,10 @@ class Plan:
 
     def _toxiproxy(self) -> Part:
         return Part(
-            "links",
+            "toxiproxy",
             self.images["toxiproxy"],
             ("-host", "0.0.0.0"),
-            ports={LINKS_API: self.published["links"]},
+            ports={PROCESS["toxiproxy"].port: self.published["toxiproxy"]},
             entrypoint="/toxiproxy",
         )
 
@@ -135,7 +130,7 @@ class Plan:
         command = (
             f"--etcd-data-dir={STATE}/scheduler",
             # The scheduler tells sidecars where it is; without this they would find a way around.
-            f"--override-broadcast-host-port=links:{LINKS['daprd-scheduler'][0]}",
+            f"--override-broadcast-host-port={self.through('daprd-scheduler')}",
         )
         return Part("scheduler", self.images["dapr"], command, entrypoint="/scheduler")
 
@@ -156,7 +151,7 @@ class Plan:
         target = self.options.target
         flags = {
             "host": "0.0.0.0",
-            "port": str(WITNESS),
+            "port": str(PROCESS["witness"].port),
             "data": f"{STATE}/witness",
             "config": f"{SOURCE}/{target.witness.config}",
             "webhook-url": f"http://app:{self.app_port}",
@@ -172,15 +167,16 @@ class Plan:
                 "DOWNSTREAM_WEBHOOK_SECRETS": json.dumps(self.webhook_secrets),
             },
             {**self._packages(), **_ours("downstream"), str(target.folder): SOURCE},
-            {WITNESS: self.published["witness"]},
+            {PROCESS["witness"].port: self.published["witness"]},
             folder=OURS,
         )
 
     def _gates(self) -> Part:
+        gates = PROCESS["gates"]
         flags = {
-            "listen": f"0.0.0.0:{GATE}",
+            "listen": f"0.0.0.0:{gates.port}",
             "upstream": f"daprd:{GRPC}",
-            "control": f"0.0.0.0:{GATE_CONTROL}",
+            "control": f"0.0.0.0:{gates.ready_port}",
         }
         arguments = (part for name, value in flags.items() for part in (f"--{name}", value))
         return Part(
@@ -189,7 +185,7 @@ class Plan:
             ("python3", "-m", "conformance.gates", *arguments),
             self._python_env(),
             {**self._packages(), **_ours("conformance", "launcher")},
-            ports={GATE_CONTROL: self.published["gates"]},
+            ports={gates.ready_port or gates.port: self.published["gates"]},
             folder=OURS,
         )
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from conformance.clusters import ClusterError, Link, Options, State, Victim
+from conformance.clusters import ClusterError, Options, State
 from conformance.clusters.layout import Layout, Watched
 from conformance.clusters.links import Links
 from conformance.clusters.ready import unready_worker
@@ -26,6 +26,7 @@ from conformance.clusters.tree import (
 )
 from conformance.plan.contract import Value
 from conformance.plan.placeholders import environment, fill
+from conformance.topology import Victim
 from launcher import services
 from launcher.errors import LauncherError, NotReadyError
 from launcher.files import last_lines
@@ -50,6 +51,7 @@ class Processes:
         self._target = options.target
         self._source = options.source or options.target.folder
         self._app_env: Mapping[str, str] = options.env
+        self.topology = options.topology
         self.values: Mapping[str, str] = {}
         self._run_dir = RunDir(options.work)
         self._logs = options.work / "logs"
@@ -139,15 +141,15 @@ class Processes:
         for each in (pid, *descendants(pid)):
             send(each, signal.SIGCONT)
 
-    def cut(self, *links: Link) -> None:
+    def cut(self, *links: str) -> None:
         """Breaks these links."""
         self._proxies.cut(*links)
 
-    def restore(self, *links: Link) -> None:
+    def restore(self, *links: str) -> None:
         """Lets these links work again."""
         self._proxies.restore(*links)
 
-    def is_cut(self, link: Link) -> bool:
+    def is_cut(self, link: str) -> bool:
         """Whether a connection over the link is refused just now."""
         return self._proxies.is_cut(link)
 

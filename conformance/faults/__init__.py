@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from functools import cache
 
 from conformance import extensions
-from conformance.clusters import VICTIMS
 from conformance.errors import ExtensionError
 from conformance.faults.cut import Cut
 from conformance.faults.duplicate import Duplicate
@@ -27,6 +26,7 @@ from conformance.faults.slow import Slow
 from conformance.faults.stop import Stop
 from conformance.faults.timeout import Timeout
 from conformance.plan.scenario import Fault, ScenarioError, split
+from conformance.topology import VICTIMS
 
 GROUP = "conformance.faults"
 OURS: tuple[type[FaultKind], ...] = (

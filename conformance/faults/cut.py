@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from conformance.clusters import Cluster, Link
+from conformance.clusters import Cluster
 from conformance.faults.kind import Included
 from conformance.faults.link import LinkFault
 
@@ -19,10 +19,10 @@ class Cut(LinkFault):
     included: ClassVar[Included] = "matrix"
     effect = "refused"
 
-    def disturb(self, cluster: Cluster, link: Link) -> None:
+    def disturb(self, cluster: Cluster, link: str) -> None:
         """Cuts the link."""
         cluster.cut(link)
 
-    def shows(self, cluster: Cluster, link: Link) -> bool:
+    def shows(self, cluster: Cluster, link: str) -> bool:
         """Whether a connection is refused."""
         return cluster.is_cut(link)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from conformance.clusters import VICTIMS
 from conformance.faults.kind import HeldFault, Scene
 from conformance.gates.rules import InFlightPolicy
+from conformance.topology import VICTIMS
 
 
 class Kill(HeldFault):

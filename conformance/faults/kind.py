@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from conformance.clients import GateClient
-from conformance.clusters import Cluster, Victim
+from conformance.clusters import Cluster
 from conformance.errors import ConformanceError
 from conformance.gates.rules import InFlightPolicy
 from conformance.plan import injection
 from conformance.plan.contract import WorkflowPath
 from conformance.plan.injection import Injection
 from conformance.plan.points import MeasuredPath, Point
+from conformance.topology import Victim
 
 Included = Literal["matrix", "all", "named"]
 

@@ -6,8 +6,9 @@ import asyncio
 import time
 from abc import abstractmethod
 
-from conformance.clusters import LINKS_OF, VICTIMS, Cluster, Link
+from conformance.clusters import Cluster
 from conformance.faults.kind import FaultNotProven, HeldFault, Scene
+from conformance.topology import VICTIMS
 
 DISTURBED = 3.0  # seconds
 
@@ -22,17 +23,17 @@ class LinkFault(HeldFault):
     effect: str
 
     @abstractmethod
-    def disturb(self, cluster: Cluster, link: Link) -> None:
+    def disturb(self, cluster: Cluster, link: str) -> None:
         """Begins it on one link. `Cluster.restore` must end it."""
 
     @abstractmethod
-    def shows(self, cluster: Cluster, link: Link) -> bool:
+    def shows(self, cluster: Cluster, link: str) -> bool:
         """Whether a connection over the link meets it just now."""
 
     async def inject(self, scene: Scene) -> str:
         """Disturbs the links for a while."""
-        cluster, links = scene.cluster, LINKS_OF[scene.victim]
-        gate = scene.gate if "app-sidecar" in links else None
+        cluster, links = scene.cluster, scene.cluster.topology.links_of(scene.victim)
+        gate = scene.gate if "app-daprd" in links else None
         began = time.monotonic()
         try:
             for link in links:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from conformance.clusters import VICTIMS
 from conformance.faults.kind import FaultNotProven, HeldFault, Scene
+from conformance.topology import VICTIMS
 
 FROZEN = 3.0  # seconds that a victim is paused: its peers must notice, its leases must not end
 

@@ -6,9 +6,10 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from conformance.clusters import Cluster, ClusterError, Victim
+from conformance.clusters import Cluster, ClusterError
 from conformance.events import Listener, Note
 from conformance.faults.kind import FaultNotProven, HeldFault, Scene
+from conformance.topology import Victim
 
 BACK = 60.0  # seconds for a victim to answer again
 WEDGED = 20.0  # seconds without a connected worker after which the sidecar is replaced

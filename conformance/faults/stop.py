@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from conformance.clusters import VICTIMS
 from conformance.faults.kind import HeldFault, Scene
 from conformance.gates.rules import InFlightPolicy
+from conformance.topology import VICTIMS
 
 NOT_WAITED_FOR = 0.5  # seconds after which a graceful stop is not made to wait for what we hold
 

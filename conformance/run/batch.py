@@ -7,10 +7,8 @@ import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 from conformance import faults
-from conformance.clusters import Victim
 from conformance.events import BatchEnded, BatchStarted, FaultFired, Judged, Note
 from conformance.faults.kind import HeldFault, Scene
 from conformance.faults.recovery import Proof, inject
@@ -137,7 +135,8 @@ class _Batch:
         held_after = time.monotonic() - self._began
         held = sum(each.held for each in self._cases)
         context = self._context
-        victim, policy = cast(Victim, self._fault.victim), self._kind.in_flight(self._fault.victim)
+        victim = self._fault.victim
+        policy = self._kind.in_flight(victim)
 
         async def release() -> None:
             await context.gate.release(policy)

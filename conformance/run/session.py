@@ -31,6 +31,7 @@ from conformance.promises import checks, text
 from conformance.run.context import RunContext
 from conformance.run.matrix import Score
 from conformance.run.measure import measure
+from conformance.topology import VICTIMS, Topology
 from downstream.config import ConfigError
 from downstream.config import load as load_providers
 from launcher.runtime import TOOLS
@@ -66,8 +67,13 @@ class Setup:
         return cls(target, file, cluster, store, folder.resolve())
 
     def lacks(self, fault: Fault) -> bool:
-        """Whether there is no such victim here."""
-        return fault.victim == "store" and self.store == "sqlite"
+        """Whether there is nothing here that such a fault could strike."""
+        return fault.victim in VICTIMS and fault.victim not in self.topology.victims
+
+    @property
+    def topology(self) -> Topology:
+        """The processes and links that are here."""
+        return self._options().topology
 
     @property
     def flags(self) -> str:
@@ -77,9 +83,7 @@ class Setup:
 
     def make(self, source: Path | None = None) -> Cluster:
         """A cluster, not started yet."""
-        options = Options(
-            target=self.target, work=self.work / self.cluster, store=self.store, source=source
-        )
+        options = self._options(source)
         # Imported here: whoever runs processes needs no Docker library.
         if self.cluster == "containers":
             from conformance.clusters.containers import Containers
@@ -88,6 +92,10 @@ class Setup:
         from conformance.clusters.processes import Processes
 
         return Processes(options)
+
+    def _options(self, source: Path | None = None) -> Options:
+        work = self.work / self.cluster
+        return Options(target=self.target, work=work, store=self.store, source=source)
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from typing import Any
 import httpx
 import pytest
 
-from conformance.clusters import VICTIMS, ClusterError, Link, Options, Victim
+from conformance.clusters import ClusterError, Options
 from conformance.clusters.containers import Containers
 from conformance.clusters.docker import connect
 from conformance.clusters.images import find
 from conformance.clusters.leftovers import OWNER, sweep
-from conformance.clusters.parts import LINKS
 from conformance.plan.contract import load
+from conformance.topology import LINKS, VICTIMS, Victim
 from launcher.net import wait_until
 from launcher.settings import ROOT
 
@@ -92,12 +92,12 @@ def test_whoever_ends_by_itself_is_started_again(cluster: Containers) -> None:
     cluster.wait_ready()
 
 
-@pytest.mark.parametrize("link", LINKS)
-def test_a_cut_link_lets_nothing_through(cluster: Containers, link: Link) -> None:
+@pytest.mark.parametrize("link", [each.name for each in LINKS])
+def test_a_cut_link_lets_nothing_through(cluster: Containers, link: str) -> None:
     works = {
         "app-witness": _can_reach_witness,
         "app-store": _can_read_orders,
-        "app-sidecar": _can_reach_sidecar,
+        "app-daprd": _can_reach_sidecar,
         "daprd-store": _can_read_state,
         "daprd-scheduler": _can_schedule,
         "daprd-placement": _knows_placement,
@@ -189,8 +189,9 @@ def test_what_a_killed_run_left_is_swept_and_nothing_else(cluster: Containers) -
 import sys, time
 from conformance.clusters.docker import connect
 from conformance.clusters.fleet import Fleet, Part
-fleet = Fleet(connect(), ("links",))
-fleet.start(Part("links", {find(connect(), "toxiproxy")!r}, (), entrypoint="/toxiproxy"))
+fleet = Fleet(connect(), ["toxiproxy"])
+image = {find(connect(), "toxiproxy")!r}
+fleet.start(Part("toxiproxy", image, (), entrypoint="/toxiproxy"))
 print("ready", flush=True)
 time.sleep(60)
 """
@@ -259,8 +260,8 @@ def _await_another(cluster: Containers, victim: Victim, before: str) -> None:
 
 
 def _can_reach_witness(cluster: Containers) -> bool:
-    port, _ = LINKS["app-witness"]
-    return _reaches(cluster, f"http://links:{port}/livez")
+    (port,) = (each.port for each in LINKS if each.name == "app-witness")
+    return _reaches(cluster, f"http://toxiproxy:{port}/livez")
 
 
 def _can_reach_sidecar(cluster: Containers) -> bool:

@@ -20,6 +20,7 @@ from conformance.plan.contract import Request, Signal
 from conformance.plan.injection import Injection, hold
 from conformance.plan.points import MeasuredPath, Point
 from conformance.plan.scenario import Fault, Scenario, ScenarioError
+from conformance.topology import present
 from tests.conformance.examples import EFFECT, KILL, LOST, a_path, measured
 
 DUPLICATE = Fault("message", "duplicate")
@@ -149,6 +150,7 @@ class Obedient:
     def __init__(self, *broken: str) -> None:
         self.broken = broken
         self.done: list[str] = []
+        self.topology = present(gated=True, store=True)
 
     def __getattr__(self, name: str) -> Any:
         def called(*names: str, **_: Any) -> Any:

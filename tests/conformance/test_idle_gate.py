@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from conformance.clients import WitnessClient
-from conformance.clusters import Cluster, Options, Victim
+from conformance.clusters import Cluster, Options
 from conformance.clusters.processes import Processes
 from conformance.plan.contract import load
 from conformance.plan.injection import script
 from conformance.run.driver import Driver
 from conformance.run.trial import Trial
+from conformance.topology import Victim
 from tests.conformance.conftest import ROOT
 
 TARGET = load(ROOT / "target.toml")
