@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from app.settings import Settings
 from launcher.settings import ROOT
