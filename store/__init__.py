@@ -15,6 +15,16 @@ from sqlalchemy import Insert, Table, event, exc
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+__all__ = [
+    "BUSY_TIMEOUT",
+    "Store",
+    "StoreAway",
+    "columns",
+    "insert_once",
+    "open_engine",
+    "unavailable",
+]
+
 TIMEOUT = 10.0  # seconds that a server may take for one answer
 BUSY_TIMEOUT = 30  # seconds; sqlite has one writer at a time, and the others queue here
 

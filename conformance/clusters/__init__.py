@@ -15,6 +15,8 @@ from conformance.errors import ConformanceError
 from conformance.plan.contract import Target
 from conformance.topology import Topology, Victim, present
 
+__all__ = ["Cluster", "ClusterError", "Options", "State"]
+
 State = Literal["running", "paused", "exited"]
 
 

@@ -28,6 +28,17 @@ from conformance.faults.timeout import Timeout
 from conformance.plan.scenario import Fault, ScenarioError, split
 from conformance.topology import VICTIMS
 
+__all__ = [
+    "GROUP",
+    "everything",
+    "kind_of",
+    "kinds",
+    "matrix",
+    "parse",
+    "parse_scenario",
+    "reference",
+]
+
 GROUP = "conformance.faults"
 OURS: tuple[type[FaultKind], ...] = (
     Kill,

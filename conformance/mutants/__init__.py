@@ -18,6 +18,8 @@ from conformance.faults import parse
 from conformance.plan.scenario import ScenarioError
 from conformance.promises import checks
 
+__all__ = ["FOLDER", "Mutant", "MutantError", "apply", "apply_patch", "header", "load", "read"]
+
 FOLDER = Path(__file__).parent
 KEYS = ("summary", "promise", "paths", "points", "faults")
 

@@ -28,6 +28,8 @@ from conformance.promises import (
     undo_wins,
 )
 
+__all__ = ["GROUP", "checks", "modules", "text"]
+
 GROUP = "conformance.promises"
 OURS: tuple[ModuleType, ...] = (
     at_most_once,

@@ -8,6 +8,8 @@ from conformance import events
 from conformance.report import html, junit
 from conformance.report.run import gather
 
+__all__ = ["write"]
+
 
 def write(log: Path, folder: Path) -> list[Path]:
     """Makes `junit.xml` and `report.html` from a log; returns where they are.
