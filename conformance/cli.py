@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"conformance: {error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, asyncio.CancelledError):
-        # Everything has been ended; whoever is still impatient changes the exit code no more.
+        # Everything has been ended; a second signal does not change the exit code.
         for number in STOPS:
             signal.signal(number, signal.SIG_IGN)
         print("conformance: stopped", file=sys.stderr)
@@ -57,8 +57,8 @@ async def _until_told(work: Coroutine[Any, Any, int]) -> int:
     task = asyncio.create_task(work)
 
     def stop() -> None:
-        # Whoever is impatient must not interrupt the clearing up; and Python's own answer to a
-        # second Ctrl-C can tear the loop apart, which then waits for ever.
+        # A second Ctrl-C must not interrupt the clearing up; and Python's own answer to it can tear
+        # the loop apart, which then waits for ever.
         if task.cancelling():
             print("conformance: still ending what was started", file=sys.stderr)
         else:

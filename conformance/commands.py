@@ -50,7 +50,7 @@ def init(arguments: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     files = sorted(file for file in TEMPLATE.iterdir() if file.suffix == ".toml")
     if taken := [str(folder / file.name) for file in files if (folder / file.name).exists()]:
-        raise CommandError(f"there already: {', '.join(taken)}")
+        raise CommandError(f"already there, and left as they are: {', '.join(taken)}")
     for file in files:
         shutil.copyfile(file, folder / file.name)
         print(f"wrote {folder / file.name}")
@@ -142,7 +142,9 @@ async def judge(
             measured = await session.measure(paths)
             chosen = choice.scenarios(measured)
             if not chosen:
-                raise CommandError("nothing was chosen: no path has such a point with such a fault")
+                raise CommandError(
+                    "no path has such a point with such a fault: see `conformance list`"
+                )
             found = {str(each) for scenarios in chosen.values() for each in scenarios}
             if missing := sorted(choice.only - found):
                 raise CommandError(f"no path crosses {', '.join(missing)}")
@@ -184,7 +186,7 @@ def _possible(setup: Setup, choice: Choice) -> tuple[Choice, str]:
     """The choice without what cannot be here, and what that is."""
     lacking = [fault for fault in choice.faults if setup.lacks(fault)]
     left_out = ", ".join(map(str, lacking))
-    if lacking and not set(choice.faults).issuperset(faults.matrix()):  # Somebody named them.
+    if lacking and not set(choice.faults).issuperset(faults.matrix()):  # They were named.
         raise CommandError(f"with {setup.store} there is no such process: leave out {left_out}")
     rest = tuple(fault for fault in choice.faults if fault not in lacking)
     return replace(choice, faults=rest), left_out
@@ -271,7 +273,7 @@ async def _enter(prompt: str) -> None:
         with suppress(RuntimeError):  # The loop has ended meanwhile.
             loop.call_soon_threadsafe(pressed.set)
 
-    # Not one of asyncio's threads: whoever ends the program, by Ctrl-C say, would wait for it.
+    # Not one of asyncio's threads: the end of the program, by Ctrl-C say, would wait for it.
     Thread(target=wait, name="enter", daemon=True).start()
     await pressed.wait()
 

@@ -4,7 +4,7 @@ ConformanceError
   · TargetError         target.toml or providers.toml cannot be used
   · ScenarioError       a scenario or fault on the command line, in a file or mutant, makes no sense
   · CommandError        a command cannot do what it is told
-  · ExtensionError      a fault or promise that somebody else has installed cannot be used
+  · ExtensionError      a fault or promise of another distribution cannot be used
   · MutantError         a mutant cannot be read, or fits the application no longer
   · PathError           a path does not go as declared without any fault
   · FaultNotProven      a fault that was injected did not show

@@ -176,7 +176,7 @@ Listener = Callable[[Event], None]
 
 
 class Log:
-    """Writes events to a JSON-lines file and passes them to whoever listens."""
+    """Writes events to a JSON-lines file and passes them to its listeners."""
 
     def __init__(self, file: Path, *listeners: Listener) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -205,7 +205,7 @@ def from_json(line: Mapping[str, Any]) -> Event:
     """The event of a line.
 
     Raises:
-        ValueError: of a kind that nobody knows.
+        ValueError: of an unknown kind.
     """
     kind = _KINDS.get(line["event"])
     if kind is None:

@@ -60,7 +60,7 @@ def kinds() -> Mapping[str, FaultKind]:
     """Every kind of fault by its name, ours first.
 
     Raises:
-        ExtensionError: one of somebody else cannot be used.
+        ExtensionError: one of another distribution cannot be used.
     """
     found: dict[str, FaultKind] = {}
     for name, cls in [*((each.name, each) for each in OURS), *extensions.load(GROUP)]:

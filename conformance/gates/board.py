@@ -77,7 +77,7 @@ class Board:
         return rule
 
     def keep(self, instance: Instance, kept: Kept) -> None:
-        """Keeps a message until somebody releases it."""
+        """Keeps a message until it is released."""
         instance.kept[kept] = None
         self.touch(instance)
 
@@ -152,7 +152,7 @@ class Board:
             if not waiter.done():
                 self._waiting.remove(waiter)
             else:
-                # Whoever asks again for each single change would cost more than the change.
+                # A question for each single change would cost more than the change.
                 await asyncio.sleep(GATHERING)
         changed: dict[str, dict[str, Any]] = {}
         for id_ in reversed(self._changed):

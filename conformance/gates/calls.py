@@ -162,7 +162,7 @@ class Calls:
         try:
             return await released
         except asyncio.CancelledError:
-            # The caller has left, or the link was cut: there is nobody to do it for.
+            # The caller has left, or the link was cut: nothing waits for it any more.
             instance.kept.pop(kept, None)
             instance.note(point, "lost")
             raise

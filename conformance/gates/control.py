@@ -1,4 +1,4 @@
-"""The control of the gate, over HTTP, for whoever tests."""
+"""The control of the gate, over HTTP, for the suite and for tests."""
 
 from __future__ import annotations
 

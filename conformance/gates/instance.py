@@ -84,7 +84,7 @@ class Instance:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing happens unless somebody or a clock says something."""
+        """Whether nothing happens until the next event or timer."""
         if self._open or self.held is not None:
             return False
         if self.ended is not None:
@@ -170,7 +170,7 @@ class Instance:
         return point, acknowledge
 
     def event_raised(self, name: str) -> tuple[str, Callable[[], None]]:
-        """Somebody raises an event; returns the beginning of its points, and its failing."""
+        """An event is raised; returns the beginning of its points, and its failing."""
         self._events += 1
         # Before the answer, because the turn that brings it may be over by then.
         event = name.casefold()
@@ -180,7 +180,7 @@ class Instance:
     def stream_lost(self, stream: Hashable) -> None:
         """The stream is gone, and with it what it had brought and what is held of it."""
         if self._turn and self._open.get(f"turn:{self._ordinal}") is stream:
-            # It was committed although nobody heard of it, or it will be dispatched again.
+            # It was committed although no answer came back, or it will be dispatched again.
             self._brought(self._turn)
         self._open = {key: each for key, each in self._open.items() if each is not stream}
         for kept in [kept for kept in self.kept if kept.stream is stream]:

@@ -111,7 +111,7 @@ class Sidecar:
         send: Callable[[float], Coroutine[Any, Any, bytes]],
         delay: float = 0,
     ) -> None:
-        """Sends a message that nobody waits for, after so many seconds."""
+        """Sends a message whose sender does not wait for an answer, after so many seconds."""
 
         async def sent() -> None:
             await asyncio.sleep(delay)

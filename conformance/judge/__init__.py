@@ -1,1 +1,1 @@
-"""From what was seen of an instance to a verdict; drives nothing and asks nobody."""
+"""From what was seen of an instance to a verdict; drives nothing and asks nothing."""

@@ -48,7 +48,7 @@ def load(folder: Path = FOLDER) -> tuple[Mutant, ...]:
     """Every mutant, by name.
 
     Raises:
-        MutantError: a header is incomplete or names what nobody knows; says which.
+        MutantError: a header is incomplete or names what does not exist; says which.
     """
     return tuple(read(file) for file in sorted(folder.glob("*.patch")))
 
@@ -57,7 +57,7 @@ def read(file: Path) -> Mutant:
     """One mutant.
 
     Raises:
-        MutantError: its header is incomplete or names what nobody knows.
+        MutantError: its header is incomplete or names what does not exist.
     """
     text = file.read_text("utf-8")
     said = header(file.name, text, KEYS)

@@ -29,7 +29,7 @@ class Declared(BaseModel):
 class Request(Declared):
     """An HTTP request of a client that tries again until it is answered with one of `accept`.
 
-    `claims` is an outcome: whoever gets a 2xx has been promised that the instance ends so.
+    `claims` is an outcome: a client that gets a 2xx was promised that the instance ends so.
     """
 
     url: str
@@ -112,7 +112,7 @@ class Workflow(Declared):
     """A workflow: how an instance is started and looked at, and the paths through it.
 
     A path's `body` is merged over the body of `start`. `alerts` are effects of which an instance
-    has exactly those that its ending names: telling somebody twice is a failure of its own.
+    has exactly those that its ending names: the same alert twice is a failure of its own.
     """
 
     name: Name
@@ -227,7 +227,7 @@ class WorkflowPath:
 
     @property
     def claims(self) -> frozenset[str]:
-        """The outcomes that somebody decides on this path."""
+        """The outcomes that a signal of this path decides on."""
         requests = (request for signal in self.signals for request in signal.requests)
         return frozenset(request.claims for request in requests if request.claims)
 

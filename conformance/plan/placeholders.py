@@ -24,7 +24,7 @@ def fill(value: Any, values: Mapping[str, str]) -> Any:
     """Puts values in the place of placeholders, in every string of a structure.
 
     Raises:
-        TargetError: a placeholder that nobody fills.
+        TargetError: a placeholder that has no value.
     """
     if isinstance(value, str):
         return PLACEHOLDER.sub(lambda match: _value(match[1], values), value)
@@ -37,7 +37,9 @@ def fill(value: Any, values: Mapping[str, str]) -> Any:
 
 def _value(name: str, values: Mapping[str, str]) -> str:
     if name not in values:
-        raise TargetError(f"there is no {{{name}}}; there are {', '.join(sorted(values))}")
+        raise TargetError(
+            f"there is no placeholder {{{name}}}; there are {', '.join(sorted(values))}"
+        )
     return values[name]
 
 
@@ -47,7 +49,7 @@ def environment(
     """The application's own variables, with every placeholder filled.
 
     Raises:
-        TargetError: a placeholder that nobody fills.
+        TargetError: a placeholder that has no value.
     """
     declared = {**target.app.env, **target.app.stores.get(_store(store), {}), **added}
     filled: dict[str, str] = fill(declared, values)

@@ -49,7 +49,7 @@ class Point:
 
     @property
     def impatient(self) -> bool:
-        """Whether somebody waits for an answer while it is held, and gives up after a while."""
+        """Whether a caller waits for an answer while it is held, and gives up after a while."""
         return self.name.startswith(("effect:", "start:", "event:"))
 
 

@@ -51,7 +51,7 @@ def modules() -> Mapping[str, ModuleType]:
     """The promises by name, ours first.
 
     Raises:
-        ExtensionError: one of somebody else cannot be used.
+        ExtensionError: one of another distribution cannot be used.
     """
     found = {module.__name__.rpartition(".")[2]: module for module in OURS}
     for name, module in extensions.load(GROUP):

@@ -10,5 +10,5 @@ def check(seen: Evidence) -> str | None:
     if seen.ended and seen.outcome not in seen.sibling_outcomes:
         return f"it ended as {seen.outcome}, which no path of {seen.path.workflow} declares"
     if not seen.ended and seen.engine in ("FAILED", "TERMINATED"):
-        return f"the engine's instance is {seen.engine}, and nobody takes it up again"
+        return f"the engine's instance is {seen.engine}, and the application does not run it again"
     return None

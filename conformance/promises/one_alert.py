@@ -1,4 +1,4 @@
-"""One alert per incident: nobody is told twice of the same, and nobody is left untold."""
+"""One alert per incident: nothing is told twice, and nothing is left untold."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from conformance.judge.evidence import Evidence
 
 
 def check(seen: Evidence) -> str | None:
-    """Every accepted claim came true, and a decided outcome was claimed by somebody accepted."""
+    """Every accepted claim came true, and a decided outcome was claimed by an accepted decision."""
     if not seen.path.claims or not seen.ended:
         return None
     accepted = {answer.claims for answer in seen.answers if answer.accepted and answer.claims}

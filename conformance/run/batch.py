@@ -60,8 +60,8 @@ async def run(
 
 
 def _in_order(scenarios: Sequence[Scenario]) -> list[Scenario]:
-    # Those with the longest way go first. Whoever is held in a call has a timeout of its caller's:
-    # these come last, so that they wait for the shortest time.
+    # Those with the longest way go first. Those that are held in a call come last, so that they
+    # wait for the shortest time: their callers have timeouts.
     return sorted(scenarios, key=lambda each: (each.point.impatient, -each.point.after))
 
 

@@ -53,7 +53,7 @@ async def run(
     for scenarios in chosen.values():
         todo = [(scenario, 1) for scenario in scenarios]
         while todo:
-            # Whoever has tried before goes last, with room of its own.
+            # What was tried before goes last, with room of its own.
             now, todo = _next(todo, size)
             last_try = now[0][1] >= TRIES
             try:

@@ -84,7 +84,7 @@ class Setup:
     def make(self, source: Path | None = None) -> Cluster:
         """A cluster, not started yet."""
         options = self._options(source)
-        # Imported here: whoever runs processes needs no Docker library.
+        # Imported here: processes need no Docker library.
         if self.cluster == "containers":
             from conformance.clusters.containers import Containers
 
@@ -116,7 +116,7 @@ class Session:
 
         Raises:
             PathError: one does not go as declared.
-            TargetError: one names a placeholder that nobody fills.
+            TargetError: one names a placeholder that has no value.
         """
         for path in paths:
             _require_values(path, {**self.cluster.values, "id": ""})

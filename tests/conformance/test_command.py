@@ -191,7 +191,7 @@ def test_init_writes_what_loads(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_init_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "providers.toml").write_text("mine")
     assert cli.main(["init", str(tmp_path)]) == 2
-    assert "there already: " in capsys.readouterr().err
+    assert "already there, and left as they are: " in capsys.readouterr().err
     assert [file.read_text() for file in tmp_path.iterdir()] == ["mine"]
 
 
@@ -234,11 +234,15 @@ def test_check_says_what_cannot_be_read(
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ('BANK_A_URL = "{witness}', 'BANK_A_URL = "{wittness}', r"there is no \{wittness\}; there"),
+        (
+            'BANK_A_URL = "{witness}',
+            'BANK_A_URL = "{wittness}',
+            r"there is no placeholder \{wittness\}; there",
+        ),
         (
             "transfer/start?instanceID={id}",
             "transfer/start?instanceID={idd}",
-            r"transfer/done: there is no \{idd\}; there are .*, id, ",
+            r"transfer/done: there is no placeholder \{idd\}; there are .*, id, ",
         ),
         (
             'command = ["{python}", "app.py"]',

@@ -95,7 +95,7 @@ def test_placeholders_are_filled_wherever_they_stand() -> None:
         "i": ["http://a/i", {"n": 1, "json": '{"a": 1}'}],
         "none": None,
     }
-    with pytest.raises(TargetError, match=r"there is no \{idd\}; there are app, id"):
+    with pytest.raises(TargetError, match=r"there is no placeholder \{idd\}; there are app, id"):
         placeholders.fill("{idd}", {"id": "i", "app": "a"})
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from conformance.judge.evidence import Answer, Evidence
 from conformance.judge.verdict import Hit, broken_promises, verdict
-from conformance.plan.contract import Ending, Request, Signal, StatusProbe, WorkflowPath
+from conformance.plan.contract import Ending, Request, Signal, WorkflowPath
 from conformance.promises import checks, text
+from tests.conformance.examples import a_path, evidence
 
 UNDOES = {"bank.refund": "bank.charge", "stock.release": "stock.reserve", "mail.send": "mail.send"}
 DONE = Ending(outcome="DONE", effects=("bank.charge", "stock.reserve", "mail.send to=customer"))
@@ -21,19 +22,7 @@ FIRED = Hit(True, "SIGKILL", 1.0, 2.0)
 
 
 def path(*endings: Ending, **changes: Any) -> WorkflowPath:
-    given: dict[str, Any] = {
-        "name": "order/path",
-        "summary": "",
-        "workflow": "order",
-        "start": Request(url="{app}/orders"),
-        "look": StatusProbe(url="{app}/{id}", ended={"/status": "ENDED"}, outcome="/outcome"),
-        "alerts": (),
-        "script": (),
-        "signals": (),
-        "endings": endings,
-        "settles": 60.0,
-    }
-    return WorkflowPath(**{**given, **changes})
+    return a_path("order/path", endings=endings, **changes)
 
 
 def effect(operation: str, key: str, undoes: str | None = None, **detail: str) -> dict[str, Any]:
@@ -48,32 +37,13 @@ REFUND = effect("bank.refund", "o/refund", "o/charge")
 
 
 def seen(way: WorkflowPath, effects: list[dict[str, Any]], **changes: Any) -> Evidence:
-    outcome = way.endings[0].outcome
-    given: dict[str, Any] = {
-        "instance": "o",
-        "path": way,
-        "attempts": [],
-        "effects": effects,
-        "answers": [Answer(0.0, "start", 202)],
-        "status": {"status": "ENDED", "outcome": outcome},
-        "missing": False,
-        "ended": True,
-        "outcome": outcome,
-        "engine": "COMPLETED",
-        "turns": 3,
-        "idle": False,
-        "seconds": 1.0,
-        "deadline": 60.0,
-        "fault": "app:kill",
-        "point": "turn:1:dispatch",
-        "undoes": UNDOES,
-        "sibling_outcomes": frozenset({"DONE", "UNDONE"}),
-    }
-    return Evidence(**{**given, **changes})
+    siblings = frozenset({"DONE", "UNDONE"})
+    known = {"effects": effects, "undoes": UNDOES, "sibling_outcomes": siblings}
+    return evidence(way, **{**known, **changes})
 
 
-def broken(evidence: Evidence) -> set[str]:
-    names, crashed = broken_promises(evidence, checks())
+def broken(found: Evidence) -> set[str]:
+    names, crashed = broken_promises(found, checks())
     assert crashed == ""
     return set(names)
 
@@ -181,14 +151,14 @@ def test_the_answer_to_who_decides_is_the_truth(
     answers.append(Answer(1.0, "signal 1", 409, "REJECTED"))
     effects = [CHARGE] if outcome == "APPROVED" else []
     siblings = frozenset({"APPROVED", "REJECTED"})
-    evidence = seen(DECIDED, effects, answers=answers, outcome=outcome, sibling_outcomes=siblings)
-    assert ("one_decision" not in broken(evidence)) is holds
+    found = seen(DECIDED, effects, answers=answers, outcome=outcome, sibling_outcomes=siblings)
+    assert ("one_decision" not in broken(found)) is holds
 
 
 def test_nothing_that_was_not_accepted_decides() -> None:
     forged = replace(DECIDED, endings=(Ending(outcome="REJECTED"),))
-    evidence = seen(forged, [CHARGE], outcome="APPROVED", answers=[Answer(0.0, "start", 202)])
-    assert "one_decision" in broken(evidence)
+    found = seen(forged, [CHARGE], outcome="APPROVED", answers=[Answer(0.0, "start", 202)])
+    assert "one_decision" in broken(found)
 
 
 TOLD = path(DONE, signals=(Signal(requests=(Request(url="{app}/go"),)),))
@@ -226,8 +196,8 @@ def test_a_start_after_the_end_does_nothing() -> None:
 
 
 def test_what_is_reported_is_what_the_ledger_shows() -> None:
-    evidence = seen(path(UNDONE), [CHARGE, RESERVE, RELEASE, REFUND], outcome="DONE")
-    assert broken(evidence) == {"honest_report"}
+    found = seen(path(UNDONE), [CHARGE, RESERVE, RELEASE, REFUND], outcome="DONE")
+    assert broken(found) == {"honest_report"}
 
 
 def test_what_does_not_end_in_time() -> None:

@@ -147,4 +147,4 @@ async def test_what_init_writes_is_a_target(
     assert all(declared.find(name) for name in effects)
     assert "conformance check" in capsys.readouterr().out
     assert cli.main(["init", str(tmp_path / "mine")]) == 2, "it would overwrite what is there"
-    assert "there already" in capsys.readouterr().err
+    assert "already there" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-// The address is the state: every view of this page can be bookmarked and sent to somebody.
+// The address is the state: every view of this page can be bookmarked and shared.
 const filters = document.getElementById("filters");
 const FILTERS = ["workflow", "path", "promise", "text", "verdict"];
 
