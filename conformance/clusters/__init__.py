@@ -6,10 +6,11 @@ stopped is left alone.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from conformance.errors import ConformanceError
 from conformance.plan.contract import Target
@@ -90,11 +91,18 @@ class Cluster(Protocol):
     def cut(self, *links: str) -> None:
         """Breaks the connections of the links of these names and refuses new ones."""
 
+    def disturb(self, link: str, toxic: Mapping[str, Any]) -> None:
+        """Adds a toxic to a link, as Toxiproxy describes them."""
+
     def restore(self, *links: str) -> None:
         """Lets these links work again."""
 
-    def is_cut(self, link: str) -> bool:
-        """Whether the link was seen not to let anything through just now."""
+    def connect(self, link: str) -> socket.socket:
+        """A new connection over a link, with a timeout of some seconds: what a process would meet.
+
+        Raises:
+            OSError: it is refused, or does not come about.
+        """
 
     def wait_ready(self, *victims: Victim, timeout: float = 60) -> None:
         """Waits until these (or all) answer again.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from conformance.clusters import ClusterError, Options, State, images
 from conformance.clusters.docker import connect
@@ -117,13 +118,17 @@ class Containers:
         """Breaks these links."""
         self._proxies.cut(*links)
 
+    def disturb(self, link: str, toxic: Mapping[str, Any]) -> None:
+        """Adds a toxic to the link."""
+        self._proxies.disturb(link, toxic)
+
     def restore(self, *links: str) -> None:
         """Lets these links work again."""
         self._proxies.restore(*links)
 
-    def is_cut(self, link: str) -> bool:
-        """Whether a connection over the link is refused just now."""
-        return self._proxies.is_cut(link)
+    def connect(self, link: str) -> socket.socket:
+        """A new connection over the link."""
+        return self._proxies.connect(link)
 
     def wait_ready(self, *victims: Victim, timeout: float = 60) -> None:
         """Waits until these, or all, answer."""

@@ -1,4 +1,4 @@
-"""Links between parts of a cluster, through Toxiproxy: cut and restored over its HTTP interface.
+"""Links between parts of a cluster, through Toxiproxy: cut, disturbed and restored over HTTP.
 
 A link that is cut closes its connections and refuses new ones.
 """
@@ -6,7 +6,8 @@ A link that is cut closes its connections and refuses new ones.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import httpx
 
@@ -21,6 +22,7 @@ class Links:
     def __init__(self, api: str) -> None:
         self._http = httpx.Client(base_url=api, timeout=DEADLINE)
         self._probes: dict[str, tuple[str, int]] = {}
+        self._toxics: list[tuple[str, str]] = []  # link and name
 
     def make(self, name: str, listen: str, upstream: str, probe: tuple[str, int]) -> None:
         """Opens a link. `probe` is the address at which the suite itself can try it.
@@ -40,25 +42,33 @@ class Links:
         """
         self._enable(names, False)
 
-    def restore(self, *names: str) -> None:
-        """Lets those of these links that were made work again.
+    def disturb(self, name: str, toxic: Mapping[str, Any]) -> None:
+        """Adds a toxic to a link, as Toxiproxy describes them.
 
         Raises:
             ClusterError: Toxiproxy does not obey.
         """
+        made = self._ask("POST", f"/proxies/{name}/toxics", toxic).json()
+        self._toxics.append((name, made["name"]))
+
+    def restore(self, *names: str) -> None:
+        """Lets those of these links that were made work again, without toxics.
+
+        Raises:
+            ClusterError: Toxiproxy does not obey.
+        """
+        for link, toxic in [each for each in self._toxics if each[0] in names]:
+            self._ask("DELETE", f"/proxies/{link}/toxics/{toxic}")
+            self._toxics.remove((link, toxic))
         self._enable(names, True)
 
-    def is_cut(self, name: str) -> bool:
-        """Whether a connection is refused just now; one that was never made has none."""
-        if name not in self._probes:
-            return True
-        try:
-            socket.create_connection(self._probes[name], timeout=DEADLINE).close()
-        except ConnectionRefusedError:
-            return True
-        except TimeoutError:
-            return False
-        return False
+    def connect(self, name: str) -> socket.socket:
+        """A new connection over a link, with a timeout of some seconds.
+
+        Raises:
+            OSError: it is refused, or does not come about.
+        """
+        return socket.create_connection(self._probes[name], timeout=DEADLINE)
 
     def close(self) -> None:
         """Forgets Toxiproxy; the links stay."""
@@ -69,10 +79,11 @@ class Links:
             if name in self._probes:
                 self._ask("POST", f"/proxies/{name}", {"enabled": enabled})
 
-    def _ask(self, method: str, path: str, body: dict[str, object]) -> None:
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
         try:
             response = self._http.request(method, path, json=body)
         except httpx.TransportError as error:
             raise ClusterError(f"toxiproxy: {error}") from error
         if response.is_error:
             raise ClusterError(f"toxiproxy {path}: {response.status_code} {response.text}")
+        return response

@@ -22,6 +22,7 @@ from conformance.faults.lost import Lost
 from conformance.faults.none import NoFault
 from conformance.faults.pause import Pause
 from conformance.faults.refused import Refused
+from conformance.faults.reset import Reset
 from conformance.faults.slow import Slow
 from conformance.faults.stop import Stop
 from conformance.faults.timeout import Timeout
@@ -45,6 +46,7 @@ OURS: tuple[type[FaultKind], ...] = (
     Pause,
     Cut,
     Stop,
+    Reset,
     Duplicate,
     Refused,
     Http5xx,

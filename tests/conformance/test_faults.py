@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, EntryPoints
 from typing import Any, cast
@@ -158,11 +159,16 @@ class Obedient:
             answers: dict[str, Any] = {
                 "identity": "pid 1",
                 "state": "running" if "state" in self.broken else "paused",
-                "is_cut": names[:1] and names[0] not in self.broken,
             }
             return answers.get(name)
 
         return called
+
+    def connect(self, link: str) -> socket.socket:
+        self.done.append(f"connect {link}")
+        if link not in self.broken:
+            raise ConnectionRefusedError
+        return socket.socket()
 
 
 async def injected(fault: str, cluster: Obedient) -> tuple[bool, str]:
@@ -192,11 +198,16 @@ def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
         ("app:pause", ["pause app", "state app", "state app", "resume app", "release"]),
         (
             "scheduler:cut",
-            ["cut daprd-scheduler", "is_cut daprd-scheduler", "restore daprd-scheduler", "release"],
+            [
+                "cut daprd-scheduler",
+                "connect daprd-scheduler",
+                "restore daprd-scheduler",
+                "release",
+            ],
         ),
         (
             "outage:refused",
-            ["cut app-witness", "is_cut app-witness", "restore app-witness", "release"],
+            ["cut app-witness", "connect app-witness", "restore app-witness", "release"],
         ),
     ],
 )

@@ -1,0 +1,106 @@
+"""docs/extending-the-suite.md, followed to the letter: its blocks are the source."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.faults.kind import FaultNotProven
+from conformance.judge.verdict import broken_promises
+from launcher.settings import ROOT
+from tests.conformance.examples import evidence
+from tests.conformance.one_link import LINK, OneLink, one_link
+
+PAGE = ROOT / "docs" / "extending-the-suite.md"
+BLOCK = re.compile(r"^```\w+ (?P<file>[\w./-]+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page's files as an installed distribution."""
+    folder = tmp_path_factory.mktemp("site-packages")
+    for block in BLOCK.finditer(PAGE.read_text("utf-8")):
+        (folder / block["file"]).write_text(block["text"], "utf-8")
+    project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
+    info = folder / f"my_conformance-{project['version']}.dist-info"
+    info.mkdir()
+    head = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    (info / "METADATA").write_text(head, "utf-8")
+    (info / "entry_points.txt").write_text(_entry_points(project["entry-points"]), "utf-8")
+    return folder
+
+
+def _entry_points(groups: Mapping[str, Mapping[str, str]]) -> str:
+    lines = []
+    for group, entries in groups.items():
+        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in entries.items())]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture
+def module(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(folder))
+    return importlib.import_module
+
+
+def test_a_fault_and_a_promise_of_another_distribution_are_found(folder: Path) -> None:
+    def printed(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "conformance", *arguments],
+            cwd=ROOT,
+            env={"PYTHONPATH": str(folder)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "witness:slow-network\n    What a provider answers arrives a second" in printed("faults")
+    listed = printed("list", "--target", "examples/transfer/target.toml")
+    assert "  witness:slow-network\n" in listed
+    assert re.search(r"^  patience +A provider is asked at most five times", listed, re.MULTILINE)
+
+
+def test_the_promise_holds_for_what_is_right_and_is_broken_by_what_breaks_it(module: Any) -> None:
+    promises = {"patience": module("patience").check}
+    attempts = [{"key": "i-1/debit"}] * 5
+    assert broken_promises(evidence(attempts=attempts), promises) == ({}, "")
+    broken, crashed = broken_promises(evidence(attempts=[*attempts, attempts[0]]), promises)
+    assert (broken, crashed) == ({"patience": "asked more than five times: i-1/debit (6)"}, "")
+
+
+# --- the fault, on a real link -------------------------------------------------------------------
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[OneLink]:
+    with one_link(tmp_path) as cluster:
+        yield cluster
+
+
+async def test_the_fault_makes_a_real_link_slow_and_restores_it(
+    module: Any, cluster: OneLink
+) -> None:
+    kind = module("slow_network").SlowNetwork()
+    injecting = asyncio.create_task(cluster.inject(kind))
+    while not await asyncio.to_thread(kind.shows, cluster, LINK):
+        assert not injecting.done(), "it was never slow"
+    assert (await injecting).startswith(f"{LINK} slow for ")
+    assert not kind.shows(cluster, LINK)
+
+
+async def test_a_fault_that_does_not_show_is_not_proven(module: Any, cluster: OneLink) -> None:
+    kind = module("slow_network").SlowNetwork()
+    kind.disturb = lambda *_: None
+    with pytest.raises(FaultNotProven, match=f"not slow: {LINK}"):
+        await cluster.inject(kind)
