@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import abstractmethod
+from contextlib import suppress
 
 from conformance.clusters import Cluster
 from conformance.faults.kind import FaultNotProven, HeldFault, Scene
@@ -28,7 +29,7 @@ class LinkFault(HeldFault):
 
     @abstractmethod
     def shows(self, cluster: Cluster, link: str) -> bool:
-        """Whether a connection over the link meets it just now."""
+        """Whether a connection over the link meets it just now; an `OSError` is no proof."""
 
     async def inject(self, scene: Scene) -> str:
         """Disturbs the links for a while."""
@@ -40,7 +41,7 @@ class LinkFault(HeldFault):
                 await asyncio.to_thread(self.disturb, cluster, link)
             if gate:
                 await gate.cut()
-            shown = [await asyncio.to_thread(self.shows, cluster, link) for link in links]
+            shown = [await asyncio.to_thread(self._shows, cluster, link) for link in links]
             await asyncio.sleep(DISTURBED if all(shown) else 0)
         finally:
             await asyncio.to_thread(cluster.restore, *links)
@@ -51,3 +52,8 @@ class LinkFault(HeldFault):
             raise FaultNotProven(f"not {self.effect}: {', '.join(whole)}")
         await scene.release()
         return f"{', '.join(links)} {self.effect} for {time.monotonic() - began:.1f} s"
+
+    def _shows(self, cluster: Cluster, link: str) -> bool:
+        with suppress(OSError):
+            return self.shows(cluster, link)
+        return False

@@ -23,10 +23,10 @@ class Reset(LinkFault):
 
     def shows(self, cluster: Cluster, link: str) -> bool:
         """Whether a connection is reset; not one of our servers keeps silent at this."""
-        with cluster.connect(link) as connection:
-            try:
+        try:
+            with cluster.connect(link) as connection:
                 connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
                 connection.recv(1)
-            except ConnectionResetError:
-                return True
+        except ConnectionResetError:
+            return True
         return False

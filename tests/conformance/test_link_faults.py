@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from conformance.faults.cut import Cut
+from conformance.faults.kind import FaultNotProven
 from conformance.faults.link import LinkFault
 from conformance.faults.reset import Reset
 from tests.conformance.one_link import LINK, OneLink, one_link
@@ -28,6 +30,17 @@ async def test_a_fault_shows_while_it_lasts(cluster: OneLink, kind: LinkFault) -
         assert not injecting.done(), f"it was never {kind.effect}"
     assert (await injecting).startswith(f"{LINK} {kind.effect} for 3.")
     assert not kind.shows(cluster.whole, LINK)
+
+
+async def test_a_connection_that_tells_nothing_proves_nothing(
+    cluster: OneLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(_: str) -> socket.socket:
+        raise TimeoutError
+
+    monkeypatch.setattr(cluster, "connect", silent)
+    with pytest.raises(FaultNotProven, match=f"not reset: {LINK}"):
+        await cluster.inject(Reset())
 
 
 def test_what_is_cut_was_not_done_and_what_is_reset_was(cluster: OneLink) -> None:
