@@ -18,6 +18,7 @@ from typing import Any
 from conformance import faults, promises
 from conformance import mutants as known_mutants
 from conformance import report as reports
+from conformance.clusters import Stores
 from conformance.errors import ConformanceError
 from conformance.events import Event, Judged, Note, PathMeasured, read
 from conformance.gates.rules import InFlightPolicy
@@ -41,7 +42,8 @@ class CommandError(ConformanceError):
 
 
 def _setup(given: argparse.Namespace) -> Setup:
-    return Setup.of(given.target, given.cluster, given.store, given.work)
+    database, state = given.database or given.store, given.state_store or given.store
+    return Setup.of(given.target, given.cluster, Stores(database, state), given.work)
 
 
 def init(arguments: argparse.Namespace) -> int:
@@ -68,7 +70,7 @@ async def check(arguments: argparse.Namespace) -> int:
             gone = f", {len(event.unstable)} not always crossed" if event.unstable else ""
             print(f"  {event.path}: {len(event.points)} points{gone}", flush=True)
 
-    print(f"starting {setup.target.name} on {setup.cluster} with {setup.store}", flush=True)
+    print(f"starting {setup.target.name} on {setup.cluster} with {setup.stores}", flush=True)
     async with opened(setup, tell, command=arguments.line) as session:
         print(f"it is up; taking {len(paths)} paths", flush=True)
         measured = await session.measure(paths)
@@ -138,7 +140,7 @@ async def judge(
                 text = f"{len(choice.done)} scenarios were passed in an earlier run"
                 session.emit(Note(kind="info", text=text))
             if left_out:
-                session.emit(Note(kind="info", text=f"not with {setup.store}: {left_out}"))
+                session.emit(Note(kind="info", text=f"not with {setup.stores}: {left_out}"))
             measured = await session.measure(paths)
             chosen = choice.scenarios(measured)
             if not chosen:
@@ -187,7 +189,7 @@ def _possible(setup: Setup, choice: Choice) -> tuple[Choice, str]:
     lacking = [fault for fault in choice.faults if setup.lacks(fault)]
     left_out = ", ".join(map(str, lacking))
     if lacking and not set(choice.faults).issuperset(faults.matrix()):  # They were named.
-        raise CommandError(f"with {setup.store} there is no such process: leave out {left_out}")
+        raise CommandError(f"with {setup.stores} there is no such process: leave out {left_out}")
     rest = tuple(fault for fault in choice.faults if fault not in lacking)
     return replace(choice, faults=rest), left_out
 
@@ -216,11 +218,12 @@ async def replay(arguments: argparse.Namespace) -> int:
     try:
         kept: dict[str, Any] = json.loads(arguments.file.read_text("utf-8"))
         choice = _only(kept["scenarios"])
-        file, cluster, store = Path(kept["target"]), kept["cluster"], kept["store"]
+        file, cluster = Path(kept["target"]), kept["cluster"]
+        stores = Stores(kept["database"], kept["state_store"])
     except (OSError, ValueError, KeyError, TypeError, ScenarioError) as error:
         raise CommandError(f"{arguments.file} is no file of a failure: {error}") from error
-    names = argparse.Namespace(target=file, cluster=cluster, store=store, work=arguments.work)
-    return await judge(_setup(names), choice, BATCH, arguments.line, kept.get("mutant"))
+    setup = Setup.of(file, cluster, stores, arguments.work)
+    return await judge(setup, choice, BATCH, arguments.line, kept.get("mutant"))
 
 
 async def debug(arguments: argparse.Namespace) -> int:

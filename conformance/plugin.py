@@ -17,6 +17,8 @@ import pytest
 
 from conformance import cli
 from conformance import report as reports
+from conformance.clusters import Stores
+from conformance.clusters.stores import stores
 from conformance.events import Judged
 from conformance.plan.contract import TargetError
 from conformance.plan.points import MeasuredPath
@@ -32,7 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance")
     group.addoption("--conformance", type=Path, metavar="TARGET", help="judge this target.toml")
     group.addoption("--conformance-cluster", choices=CLUSTERS, default="processes")
-    group.addoption("--conformance-store", choices=("postgres", "sqlite"), default="postgres")
+    group.addoption("--conformance-store", choices=tuple(stores()), default="postgres")
+    group.addoption("--conformance-database", choices=tuple(stores()))
+    group.addoption("--conformance-state-store", choices=tuple(stores()))
     group.addoption(
         "--conformance-faults", type=cli.faults, default="all", help="as `conformance run --faults`"
     )
@@ -73,9 +77,12 @@ class TargetFile(pytest.File):
     def collect(self) -> Iterator[pytest.Item]:
         """One item for every path and fault."""
         option = self.config.getoption
-        cluster, store = option("--conformance-cluster"), option("--conformance-store")
+        both = option("--conformance-store")
+        kinds = (option("--conformance-database"), option("--conformance-state-store"))
+        chosen = Stores(*(kind or both for kind in kinds))
+        cluster, work = option("--conformance-cluster"), option("--conformance-work")
         try:
-            setup = Setup.of(self.path, cluster, store, option("--conformance-work"))
+            setup = Setup.of(self.path, cluster, chosen, work)
         except TargetError as error:
             raise self.CollectError(str(error)) from error
         shared = SharedSession(setup)
@@ -102,7 +109,7 @@ class PathItem(pytest.Item):
     def runtest(self) -> None:
         """Judges, or takes the verdicts that an earlier item of the same fault has brought."""
         if self.shared.setup.lacks(self.fault):
-            pytest.skip(f"with {self.shared.setup.store} there is no such process: {self.fault}")
+            pytest.skip(f"with {self.shared.setup.stores} there is no such process: {self.fault}")
         judged = self.shared.verdicts(self.fault, self.path_name)
         if judged is None:
             pytest.skip(

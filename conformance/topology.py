@@ -6,7 +6,7 @@ What is started, asked whether it is ready, struck, cut and named in reports is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Victim = str
 """The name of a process that a fault may strike."""
@@ -16,14 +16,14 @@ Victim = str
 class Process:
     """One process. `name` is what scenarios call it, `words` what people do.
 
-    Whoever goes to it goes to `port`; where it stands alone, as in a container, it has that one.
-    It is ready when a GET of `ready` answers 2xx, at `ready_port` where that is another one. One
-    without `ready` is asked in its own way.
+    Whoever goes to it goes to `port`; where it stands alone, as in a container, it has that one. A
+    server of a store has that of its kind. It is ready when a GET of `ready` answers 2xx, at
+    `ready_port` where that is another one. One without `ready` is asked in its own way.
     """
 
     name: str
     words: str
-    port: int
+    port: int = 0
     ready: str | None = None
     ready_port: int | None = None
     victim: bool = True
@@ -51,7 +51,8 @@ PROCESSES = (
     Process("daprd", "its sidecar", 3500, ready="/v1.0/healthz/outbound"),
     Process("scheduler", "Dapr's scheduler", 50006, ready="/healthz", ready_port=8080),
     Process("placement", "Dapr's placement service", 50005, ready="/healthz", ready_port=8080),
-    Process("store", "the server that keeps Dapr's state and the application's", 5432),
+    Process("store", "the server of Dapr's state"),
+    Process("database", "the server of the application's database, where it has one of its own"),
     Process("witness", "the witness", 8100, ready="/livez", victim=False),
     Process("gates", "the sidecar gate", 50001, ready="/livez", ready_port=8200, victim=False),
     Process("toxiproxy", "the links", 8474, ready="/version", victim=False),
@@ -59,7 +60,7 @@ PROCESSES = (
 """In the order in which reports show them. An application may have another port."""
 LINKS = (
     Link("app", "witness", 9001),
-    Link("app", "store", 9002),
+    Link("app", "database", 9002),
     Link("app", "daprd", 9003),
     Link("daprd", "store", 9004),
     Link("daprd", "scheduler", 9005),
@@ -77,6 +78,11 @@ class Topology:
     processes: tuple[Process, ...]
     links: tuple[Link, ...]
 
+    def __getitem__(self, name: str) -> Process:
+        """The process of this name."""
+        (found,) = (each for each in self.processes if each.name == name)
+        return found
+
     @property
     def victims(self) -> tuple[Victim, ...]:
         """What a fault may strike."""
@@ -87,10 +93,19 @@ class Topology:
         return tuple(each.name for each in self.links if name in (each.client, each.server))
 
 
-def present(*, gated: bool, store: bool) -> Topology:
-    """What there is with or without a gate, and a server that keeps the state."""
-    there = {"gates": gated, "store": store}
-    return Topology(
-        tuple(each for each in PROCESSES if there.get(each.name, True)),
-        tuple(each for each in LINKS if there.get(each.server, True)),
+def present(*, gated: bool, servers: Mapping[str, int], shared: bool = False) -> Topology:
+    """What there is with or without a gate, and with these servers of stores at these ports.
+
+    Where the `store` is `shared`, it has the application's database as well.
+    """
+    there = {"gates": gated, "store": "store" in servers, "database": "database" in servers}
+    processes = tuple(
+        replace(each, port=servers.get(each.name, each.port))
+        for each in PROCESSES
+        if there.get(each.name, True)
     )
+    links = tuple(
+        replace(each, server="store") if shared and each.server == "database" else each
+        for each in LINKS
+    )
+    return Topology(processes, tuple(each for each in links if there.get(each.server, True)))

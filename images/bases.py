@@ -1,6 +1,6 @@
 """The images that ours are built from: public ones, or one made of Debian's packages.
 
-Where no registry answers, one root file system with Python and PostgreSQL serves as both.
+Where no registry answers, one root file system with Python and the servers serves as all of them.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from images import ImageError
 from images.debian import install
 from images.shell import PATH, only_one, run
 from launcher.runtime import BUILT
+from launcher.settings import ROOT
 
 log = logging.getLogger(__name__)
 
-RELEASE = "bookworm"  # its Python is 3.11, its PostgreSQL is 15
-PACKAGES = ("python3", "postgresql")
+DOCKERFILES = ROOT / "images"
+RELEASE = "bookworm"  # its Python is 3.11, its PostgreSQL is 15, its Redis is 7
 ASK = 15  # seconds for a registry to say whether it is there
 MAKE = 1200.0  # seconds for debootstrap
 LEFT_OUT = (
@@ -51,25 +52,31 @@ LEFT_OUT = (
 DPKG = "force-unsafe-io\n"
 
 
-def public_base(dockerfile: Path) -> str:
-    """The default of its `ARG BASE`."""
-    (named,) = re.findall(r"^ARG BASE=(\S+)$", dockerfile.read_text("utf-8"), re.M)
-    found: str = named
+def made_of_debian() -> dict[str, str]:
+    """The package of Debian that each image needs, by name; as `ARG DEBIAN` of its Dockerfile says.
+
+    Of several packages one base is made, in which they all are.
+    """
+    found = {}
+    for file in sorted(DOCKERFILES.glob("*.Dockerfile")):
+        if package := _default(file, "DEBIAN"):
+            found[file.stem] = package
     return found
 
 
-def base(client: docker.DockerClient, public: str) -> str:
-    """The name of the image that takes the place of this public one, such as `postgres:15`.
+def base(client: docker.DockerClient, name: str) -> str:
+    """The image from which the one of this name starts.
 
-    The first of: what `STEADFAST_BASE_POSTGRES` names, the public one if it is here, the one made
-    before, the public one pulled, one made now.
+    The first of: what `STEADFAST_BASE_<NAME>` names, the public one of its Dockerfile's `ARG BASE`
+    if it is here, the one made before, the public one pulled, one made now.
 
     Raises:
         ImageError: there is none and none can be made.
     """
     made = _made_name()
-    if named := os.environ.get(f"STEADFAST_BASE_{public.partition(':')[0].upper()}"):
+    if named := os.environ.get(f"STEADFAST_BASE_{name.upper()}"):
         return named
+    public = _default(DOCKERFILES / f"{name}.Dockerfile", "BASE")
     for name in (public, made):
         if exists(client, name):
             return name
@@ -90,8 +97,13 @@ def exists(client: docker.DockerClient, name: str) -> bool:
     return True
 
 
+def _default(dockerfile: Path, argument: str) -> str:
+    found = re.search(rf"^ARG {argument}=(\S+)$", dockerfile.read_text("utf-8"), re.M)
+    return found[1] if found else ""
+
+
 def _made_name() -> str:
-    recipe = repr((RELEASE, PACKAGES, LEFT_OUT))
+    recipe = repr((RELEASE, made_of_debian(), LEFT_OUT))
     return f"steadfast-base:{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
 
 
@@ -125,7 +137,7 @@ def _make(client: docker.DockerClient, name: str) -> None:
             [
                 "debootstrap",
                 "--variant=minbase",
-                f"--include={','.join(PACKAGES)}",
+                f"--include={','.join(made_of_debian().values())}",
                 RELEASE,
                 folder,
             ],

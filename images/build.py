@@ -19,7 +19,7 @@ from docker.errors import APIError, BuildError
 from conformance.clusters.images import stand_in
 from images import ImageError
 from images import packages as python_packages
-from images.bases import base, exists, public_base
+from images.bases import DOCKERFILES, base, exists, made_of_debian
 from images.shell import only_one
 from launcher.errors import LauncherError
 from launcher.runtime import CORE, TOOLS, find_or_build
@@ -27,7 +27,6 @@ from launcher.settings import ROOT, Settings
 
 log = logging.getLogger(__name__)
 
-DOCKERFILES = ROOT / "images"
 SOURCE = (
     "activities",
     "app",
@@ -39,7 +38,6 @@ SOURCE = (
 )
 PREFIX = "steadfast-build-"
 BINARIES = (*CORE, "toxiproxy")
-SERVERS = ("postgres",)
 T = TypeVar("T")
 Context = Mapping[str, Path]
 """What a Dockerfile may copy: files and folders by the name that it uses."""
@@ -72,11 +70,12 @@ def build_all(client: docker.DockerClient) -> list[str]:
     Raises:
         ImageError: a build failed; says what it said.
     """
-    recipes = [_dapr(), _python(client), *(_server(client, name) for name in SERVERS)]
+    names = [name for name in made_of_debian() if name != "python"]
+    recipes = [_dapr(), _python(client), *(_server(client, name) for name in names)]
     with ThreadPoolExecutor(len(recipes)) as pool:
         dapr, python, *servers = pool.map(lambda recipe: _have(client, recipe), recipes)
     of_suite = {"dapr": dapr, "toxiproxy": dapr, "python": python}
-    of_suite |= dict(zip(SERVERS, servers, strict=True))
+    of_suite |= dict(zip(names, servers, strict=True))
     tags = {stand_in(name): image for name, image in of_suite.items()} | {
         "steadfast:local": _have(client, _source(client, python)),
         "steadfast-dapr:local": dapr,
@@ -109,7 +108,7 @@ def _dapr() -> Recipe:
 
 
 def _python(client: docker.DockerClient) -> Recipe:
-    start = base(client, public_base(DOCKERFILES / "python.Dockerfile"))
+    start = base(client, "python")
     locked = (ROOT / "requirements.lock").read_text("utf-8")
 
     def context(draft: Path) -> Context:
@@ -121,7 +120,7 @@ def _python(client: docker.DockerClient) -> Recipe:
 
 
 def _server(client: docker.DockerClient, name: str) -> Recipe:
-    start = base(client, public_base(DOCKERFILES / f"{name}.Dockerfile"))
+    start = base(client, name)
     scripts = {script.name: script for script in DOCKERFILES.glob(f"{name}.sh")}
     wanted = (_identity(client, start), *(each.read_text("utf-8") for each in scripts.values()))
     return Recipe(name, wanted, lambda _: scripts, start)

@@ -1,5 +1,6 @@
 # A PostgreSQL server that starts in a moment: its first data is part of the image.
 ARG BASE=postgres:15
+ARG DEBIAN=postgresql
 FROM ${BASE}
 ENV PGDATA=/var/lib/steadfast/data
 COPY postgres.sh /usr/local/bin/serve-postgres

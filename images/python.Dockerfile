@@ -1,5 +1,6 @@
 # Python and the packages that requirements.lock pins; no source, so that it seldom changes.
 ARG BASE=python:3.11-slim
+ARG DEBIAN=python3
 FROM ${BASE}
 ENV PATH=/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/opt/packages \

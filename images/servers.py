@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 
 from images import ImageError
@@ -20,7 +21,9 @@ def ensure_installed() -> None:
     """
     if find_binaries() is None:
         install("postgresql")
-    log.info("using PostgreSQL in %s", find_binaries())
+    if shutil.which("redis-server") is None:
+        install("redis-server")
+    log.info("using PostgreSQL in %s and %s", find_binaries(), shutil.which("redis-server"))
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from conformance.clusters.stores import Server, stores
 from conformance.errors import ConformanceError
 from conformance.plan.contract import Target
 from conformance.topology import Topology, Victim, present
@@ -19,6 +20,50 @@ from conformance.topology import Topology, Victim, present
 __all__ = ["Cluster", "ClusterError", "Options", "State"]
 
 State = Literal["running", "paused", "exited"]
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Which kind of store the application's database is, and which one Dapr's state."""
+
+    database: str
+    state: str
+
+    @classmethod
+    def both(cls, kind: str) -> Stores:
+        """One kind for both; one server, if it is a server."""
+        return cls(kind, kind)
+
+    def __str__(self) -> str:
+        return self.state if self.shared else f"{self.database}, {self.state} under Dapr"
+
+    @property
+    def shared(self) -> bool:
+        """Whether one server, if it is a server, is both."""
+        return self.database == self.state
+
+    @property
+    def of_application(self) -> str:
+        """The name of the process that has the application's database, if there is one."""
+        return "store" if self.shared else "database"
+
+    @property
+    def flags(self) -> str:
+        """The part of a command line that repeats this choice."""
+        if self.shared:
+            return f"--store {self.state}"
+        return f"--database {self.database} --state-store {self.state}"
+
+    @property
+    def servers(self) -> Mapping[str, Server]:
+        """The servers among them, by the name of their process."""
+        kinds = {"store": self.state, self.of_application: self.database}
+        found = {name: stores()[kind].server for name, kind in kinds.items()}
+        return {name: server for name, server in found.items() if server is not None}
+
+    def kind(self, process: str) -> str:
+        """Which kind of store such a process is."""
+        return self.state if process == "store" else self.database
 
 
 @dataclass(frozen=True)
@@ -30,7 +75,7 @@ class Options:
 
     target: Target
     work: Path
-    store: str = "postgres"
+    stores: Stores = Stores("postgres", "postgres")
     gated: bool = True
     source: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
@@ -38,7 +83,8 @@ class Options:
     @property
     def topology(self) -> Topology:
         """The processes and links of such a cluster."""
-        return present(gated=self.gated, store=self.store == "postgres")
+        ports = {name: server.port for name, server in self.stores.servers.items()}
+        return present(gated=self.gated, servers=ports, shared=self.stores.shared)
 
 
 class ClusterError(ConformanceError):

@@ -19,6 +19,7 @@ from conformance.clusters.leftovers import sweep
 from conformance.clusters.links import Links
 from conformance.clusters.parts import GRPC, Plan
 from conformance.clusters.ready import unready_worker
+from conformance.clusters.stores import Server
 from conformance.clusters.tree import fresh_folder
 from conformance.plan.contract import Value
 from conformance.plan.placeholders import environment, fill, make_secrets
@@ -71,7 +72,7 @@ class Containers:
                 api_token=secrets.token_urlsafe(32),
                 webhook_secret=secrets.token_urlsafe(32),
                 webhook_secrets=fill(self._target.witness.secrets, made),
-                store_password=secrets.token_urlsafe(24),
+                store_password=secrets.token_hex(16),
                 sidecar_address=fleet.addresses["daprd"],
             )
             self._placeholders = {**self._addresses(), **made}
@@ -166,11 +167,10 @@ class Containers:
         self._await(["toxiproxy"], deadline, HOPELESS)
         self._links = Links(f"http://{LOOPBACK}:{self._published['toxiproxy']}")
         for link in self.topology.links:
-            upstream = f"{link.server}:{PROCESS[link.server].port}"
+            upstream = f"{link.server}:{self.topology[link.server].port}"
             probe = (fleet.addresses["toxiproxy"], link.port)
             self._links.make(link.name, f"0.0.0.0:{link.port}", upstream, probe)
-        if self._options.store == "postgres":
-            self._await(["store"], deadline, HOPELESS)
+        self._await(list(self._options.stores.servers), deadline, HOPELESS)
         fleet.start(self._plan.daprd(), self._app())
         with ThreadPoolExecutor(1) as pool:
             own = pool.submit(self._own_values)
@@ -181,8 +181,9 @@ class Containers:
         return [each.name for each in self.topology.processes]
 
     def _image_names(self) -> list[str]:
-        names = ["dapr", "toxiproxy", "python"]
-        return [*names, "postgres"] if self._options.store == "postgres" else names
+        stores = self._options.stores
+        kinds = {stores.kind(process) for process in stores.servers}
+        return ["dapr", "toxiproxy", "python", *sorted(kinds)]
 
     def _addresses(self) -> dict[str, str]:
         gated = self._options.gated
@@ -203,13 +204,15 @@ class Containers:
             "api_token": self._plan.api_token,
             "webhook_secret": self._plan.webhook_secret,
         }
-        if self._options.store == "postgres":
-            filled["postgres"] = self._plan.database("app-store")
+        stores = self._options.stores
+        if server := stores.servers.get(stores.of_application):
+            at = self._plan.access("app", stores.of_application)
+            filled[stores.database] = server.login(at)
         return filled
 
     def _app(self) -> Part:
-        store, placeholders = self._options.store, self._placeholders
-        env = environment(self._target, store, self._app_env, placeholders)
+        database, placeholders = self._options.stores.database, self._placeholders
+        env = environment(self._target, database, self._app_env, placeholders)
         command = fill(list(self._target.app.command), placeholders)
         source = self._source.resolve()
         if self._target.app.image and source != self._target.folder:
@@ -249,13 +252,21 @@ class Containers:
             for each in self.topology.processes
             if each.ready is not None
         }
+        servers = {
+            name: partial(self._unready_server, name, server, where[name])
+            for name, server in self._options.stores.servers.items()
+        }
         return {
             **asked,
-            "store": lambda: _unready_store(where["store"]),
+            **servers,
             "app": lambda: unready_worker(
                 self.app, self._target.app.ready, self.sidecar, self._plan.api_token
             ),
         }
+
+    def _unready_server(self, name: str, server: Server, address: str) -> str | None:
+        why = server.unready(address, server.port, self._plan.store_password)
+        return None if why is None else f"{name} ({why})"
 
 
 def _unready(process: Process, address: str) -> str | None:
@@ -263,16 +274,3 @@ def _unready(process: Process, address: str) -> str | None:
     code = status(process.ready_port or process.port, path, address)
     well = code is not None and 200 <= code < 300
     return None if well else f"{process.name} (GET {path}: {code or 'no answer'})"
-
-
-def _unready_store(address: str) -> str | None:
-    """Why PostgreSQL does not let anybody in; `None` when it would ask for a password."""
-    parameters = b"user\0postgres\0database\0postgres\0\0"
-    startup = (len(parameters) + 8).to_bytes(4, "big") + (3 << 16).to_bytes(4, "big") + parameters
-    try:
-        with socket.create_connection((address, PROCESS["store"].port), timeout=1) as connection:
-            connection.sendall(startup)
-            answer = connection.recv(1)
-    except OSError as error:
-        return f"store ({error})"
-    return None if answer == b"R" else "store (it does not take connections yet)"

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from secrets import token_hex
 
-from conformance.clusters import ClusterError, Options
+from conformance.clusters import Options
+from conformance.clusters.stores import Access, stores
 from conformance.clusters.tree import fresh_store_folder
 from conformance.plan.placeholders import fill, make_secrets
 from conformance.topology import PROCESS
 from launcher import services
 from launcher.net import LOOPBACK, free_ports
-from launcher.postgres import Postgres
 from launcher.services import Service
 from launcher.settings import ROOT, Secrets, Settings
 
@@ -38,7 +38,7 @@ class Layout:
         """Choose ports that nobody uses.
 
         Raises:
-            LauncherError: there are none, or PostgreSQL cannot be had.
+            LauncherError: there are none, or there is no such server here.
         """
         self._options = options
         self._binaries = binaries
@@ -47,14 +47,18 @@ class Layout:
         self.secrets = Secrets.of(options.work)
         self.topology = options.topology
         links = self.topology.links
-        self._gate_grpc, self._gate_control, self._api, self._store_port, *free = free_ports(
-            4 + len(links)
+        servers = options.stores.servers
+        self._gate_grpc, self._gate_control, self._api, *free = free_ports(
+            3 + len(servers) + len(links)
         )
+        self._server_ports = {name: free.pop() for name in servers}
         self.through = dict(zip((link.name for link in links), free, strict=True))
-        self.store: Postgres | None = None
-        if options.store == "postgres":
-            self.store = Postgres(fresh_store_folder(options.work), self._store_port)
-            self.store.create()
+        self._password = token_hex(16)
+        folder = fresh_store_folder(options.work)
+        self._servers = {
+            name: server.plain(folder / name, self._server_ports[name], self._password)
+            for name, server in servers.items()
+        }
         self.app = f"http://{LOOPBACK}:{self.settings.port}"
         self.sidecar = f"http://{LOOPBACK}:{self.settings.dapr_http_port}"
         self.witness = f"http://{LOOPBACK}:{self.settings.downstream_port}"
@@ -82,7 +86,10 @@ class Layout:
             "webhook_secret": self.secrets.webhook_secret,
             **make_secrets(self._target),
         }
-        return {**known, "postgres": self._database("app-store")} if self.store else known
+        stores = self._options.stores
+        if server := stores.servers.get(stores.of_application):
+            known[stores.database] = server.login(self._access("app", stores.of_application))
+        return known
 
     def upstreams(self) -> dict[str, int]:
         """The port behind each link."""
@@ -91,16 +98,16 @@ class Layout:
             "daprd": settings.dapr_http_port,
             "scheduler": settings.scheduler_port,
             "placement": settings.placement_port,
-            "store": self._store_port,
             "witness": settings.downstream_port,
+            **self._server_ports,
         }
         return {link.name: ports[link.server] for link in self.topology.links}
 
-    def _database(self, link: str) -> str:
-        if self.store is None:
-            raise ClusterError("there is no PostgreSQL in this cluster")
-        login = self.store.url().partition("://")[2].partition("@")[0]
-        return f"{login}@{LOOPBACK}:{self.through[link]}/postgres"
+    def _access(self, client: str, process: str) -> Access:
+        """How a client reaches a store; one without a process is a file."""
+        server = process in self._servers
+        address = f"{LOOPBACK}:{self.through[f'{client}-{process}']}" if server else ""
+        return Access(address, self._password, str(self.settings.data_dir))
 
     def base(self) -> list[Service]:
         """Everything but the links and the application."""
@@ -110,10 +117,6 @@ class Layout:
             update={
                 "placement_port": self.through["daprd-placement"],
                 "scheduler_port": self.through["daprd-scheduler"],
-                "store": self._options.store,
-                "postgres_url": (
-                    f"postgresql://{self._database('daprd-store')}" if self.store else None
-                ),
             }
         )
         scheduler = services.scheduler(settings, self._binaries["scheduler"])
@@ -122,20 +125,21 @@ class Layout:
         base = [
             services.placement(settings, self._binaries["placement"]),
             replace(scheduler, command=(*scheduler.command, told)),
-            services.daprd(
-                linked,
-                self.secrets,
-                self._binaries["daprd"],
-                "daprd",
-                services.sidecar_ports(settings),
-            ),
+            self._daprd(linked),
             self._witness(),
         ]
         if self._options.gated:
             base.append(self._gates())
-        if self.store:
-            base.append(self._postgres(self.store))
-        return base
+        return [*base, *(self._server(name) for name in self._servers)]
+
+    def _daprd(self, settings: Settings) -> Service:
+        kind = self._options.stores.state
+        ports = services.sidecar_ports(settings)
+        given = services.daprd(settings, self.secrets, self._binaries["daprd"], "daprd", ports)
+        resources = f"--resources-path={settings.components / kind}"
+        others = (part for part in given.command if not part.startswith("--resources-path="))
+        state = stores()[kind].environment(self._access("daprd", "store"))
+        return replace(given, command=(*others, resources), env={**given.env, **state})
 
     def toxiproxy(self) -> Service:
         """The links; they have to be there before anybody goes through them."""
@@ -166,20 +170,25 @@ class Layout:
         env = {**given.env, "DOWNSTREAM_WEBHOOK_SECRETS": own}
         return replace(given, name="witness", command=command, env=env)
 
-    def _postgres(self, store: Postgres) -> Service:
-        env = services.environment(self.settings)
+    def _server(self, name: str) -> Service:
+        server, how = self._options.stores.servers[name], self._servers[name]
+        port = self._server_ports[name]
+
+        def unready() -> str | None:
+            why = server.unready(LOOPBACK, port, self._password)
+            return None if why is None else f"{name} ({why})"
+
         return Watched(
-            "store",
-            # A SIGKILL loses nothing that was written to the kernel; fsync is for a loss of power.
-            (*store.command(), "--fsync=off", "--max_connections=300"),
-            env,
-            {"port": self._store_port},
+            name,
+            how.command,
+            services.environment(self.settings),
+            {"port": port},
             (),
-            self._store_port,
-            cwd=store.folder,
-            stop_signal=signal.SIGINT,
-            user=store.user,
-            probe=store.unready,
+            port,
+            cwd=how.folder,
+            stop_signal=server.stop_signal,
+            user=how.user,
+            probe=unready,
         )
 
 

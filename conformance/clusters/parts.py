@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import sysconfig
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from conformance.clusters import Options
 from conformance.clusters.fleet import Part
 from conformance.clusters.images import PUBLIC
-from conformance.topology import LINKS, PROCESS
+from conformance.clusters.stores import Access, stores
+from conformance.topology import PROCESS
 from launcher.settings import RESOURCES, ROOT
 
 GRPC = 50001  # at which a worker without a gate finds its sidecar
@@ -45,17 +47,19 @@ class Plan:
 
     def through(self, link: str) -> str:
         """`host:port` at which a link is entered."""
-        (port,) = (each.port for each in LINKS if each.name == link)
+        (port,) = (each.port for each in self.options.topology.links if each.name == link)
         return f"toxiproxy:{port}"
 
-    def database(self, link: str) -> str:
-        """`user:password@host:port/database` through a link."""
-        return f"postgres:{self.store_password}@{self.through(link)}/postgres"
+    def access(self, client: str, process: str) -> Access:
+        """How a client reaches a store; one without a process is a file."""
+        server = process in self.options.stores.servers
+        address = self.through(f"{client}-{process}") if server else ""
+        return Access(address, self.store_password, STATE)
 
     def base(self) -> list[Part]:
         """Everything but the application and its sidecar, the slowest first."""
-        made = {
-            "store": self._store,
+        made: dict[str, Callable[[], Part]] = {
+            **{name: partial(self._server, name) for name in self.options.stores.servers},
             "gates": self._gates,
             "witness": self._witness,
             "toxiproxy": self._toxiproxy,
@@ -67,12 +71,10 @@ class Plan:
 
     def daprd(self) -> Part:
         """The sidecar. It reaches everybody through links."""
-        state = f"{STATE}/state.db"
-        if self.options.store == "postgres":
-            state = f"postgresql://{self.database('daprd-store')}"
+        kind = self.options.stores.state
         flags = {
             "app-id": self.options.target.app_id,
-            "resources-path": f"/components/{self.options.store}",
+            "resources-path": f"/components/{kind}",
             "config": "/components/config.yaml",
             "placement-host-address": self.through("daprd-placement"),
             "scheduler-host-address": self.through("daprd-scheduler"),
@@ -84,7 +86,7 @@ class Plan:
         env = {
             "DAPR_API_TOKEN": self.api_token,
             "DAPR_HOST_IP": self.sidecar_address,
-            "STATE_CONNECTION_STRING": state,
+            **stores()[kind].environment(self.access("daprd", "store")),
         }
         return Part(
             "daprd",
@@ -134,17 +136,15 @@ class Plan:
         )
         return Part("scheduler", self.images["dapr"], command, entrypoint="/scheduler")
 
-    def _store(self) -> Part:
-        # A SIGKILL loses nothing that was written to the kernel; fsync is for a loss of power.
-        command = ("--fsync=off", "--max_connections=300")
-        env = {"POSTGRES_PASSWORD": self.store_password}
-        return Part(
-            "store",
-            self.images["postgres"],
-            command,
-            env,
-            user=None,
-            stop_signal="SIGINT",
+    def _server(self, name: str) -> Part:
+        server = self.options.stores.servers[name]
+        how = server.contained(self.store_password)
+        part = Part(name, self.images[self.options.stores.kind(name)], how.command, how.env)
+        return replace(
+            part,
+            user=None if how.as_user_of_image else part.user,
+            entrypoint=how.entrypoint,
+            stop_signal=server.stop_signal.name,
         )
 
     def _witness(self) -> Part:

@@ -219,7 +219,7 @@ class Processes:
 
     def _environment(self) -> dict[str, str]:
         return environment(
-            self._target, self._options.store, self._app_env, self._layout.placeholders
+            self._target, self._options.stores.database, self._app_env, self._layout.placeholders
         )
 
     def _app(self) -> Service:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 
 def store_parent(work: Path) -> Path:
-    """Where PostgreSQL's data of a run stands.
+    """Where the data of a run's servers stands.
 
-    Below the system's temporary folder, which the server's own user can reach; named after the
+    Below the system's temporary folder, which PostgreSQL's own user can reach; named after the
     run's folder, so that the next run finds and removes what a killed one has left.
     """
     name = hashlib.sha256(str(work.resolve()).encode()).hexdigest()[:12]
@@ -41,11 +41,11 @@ def fresh_folder(path: Path) -> Path:
 
 
 def fresh_store_folder(work: Path) -> Path:
-    """An empty folder for PostgreSQL's data of a run."""
+    """An empty folder for the data of a run's servers."""
     parent = store_parent(work)
     shutil.rmtree(parent, ignore_errors=True)
     parent.mkdir(mode=0o711)
-    return parent / "server"
+    return parent
 
 
 def send(pid: int, number: signal.Signals) -> None:

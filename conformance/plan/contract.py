@@ -13,7 +13,6 @@ from conformance.errors import ConformanceError
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Store = Literal["sqlite", "postgres"]
 
 
 class TargetError(ConformanceError):
@@ -131,7 +130,7 @@ class App(Declared):
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
     ready: str | None = None
     env: dict[str, str] = {}
-    stores: dict[Store, dict[str, str]] = {}
+    databases: dict[Name, dict[str, str]] = {}
     source: tuple[str, ...] = ()
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from conformance.plan.contract import WorkflowPath
 from conformance.plan.points import Point
 
-Rule = dict[str, Any]
+RuleBody = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Injection:
     """
 
     proof: Literal["held", "gate", "witness", "client", "none"]
-    gate: tuple[Rule, ...] = ()
-    witness: tuple[Rule, ...] = ()
+    gate: tuple[RuleBody, ...] = ()
+    witness: tuple[RuleBody, ...] = ()
     repeat: str | None = None
 
 
-def script(path: WorkflowPath, instance: str) -> tuple[Rule, ...]:
+def script(path: WorkflowPath, instance: str) -> tuple[RuleBody, ...]:
     """The rules of the witness that make an instance take its path."""
     rules = []
     for rule in path.script:
@@ -72,11 +72,11 @@ def untouched(path: WorkflowPath, instance: str) -> Injection:
     return Injection("none", witness=script(path, instance))
 
 
-def _at_gate(point: Point, instance: str, action: str) -> Rule:
+def _at_gate(point: Point, instance: str, action: str) -> RuleBody:
     return {"instance": instance, "point": point.name, "action": action}
 
 
-def _held(point: Point, instance: str, own: tuple[Rule, ...]) -> list[Rule]:
+def _held(point: Point, instance: str, own: tuple[RuleBody, ...]) -> list[RuleBody]:
     """A request meets only one rule, so the hold is added to whatever the path wants of it."""
     match, stage = _match(point, instance), point.boundary
     alike = [rule for rule in own if _covers(rule["match"], match)]
@@ -93,5 +93,5 @@ def _match(point: Point, instance: str) -> dict[str, str]:
     return match
 
 
-def _covers(rule: Rule, match: dict[str, str]) -> bool:
+def _covers(rule: RuleBody, match: dict[str, str]) -> bool:
     return all(match.get(name) == wanted for name, wanted in rule.items() if name != "method")

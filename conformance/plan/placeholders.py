@@ -2,10 +2,10 @@
 
 In `[app]`: `{python}`, `{host}`, `{port}`, `{data}`, `{witness}`, `{sidecar_host}` and
 `{sidecar_grpc_port}` (the gate), `{sidecar_http_host}` and `{sidecar_http_port}`, `{api_token}`,
-`{webhook_secret}`, `{postgres}` (`user:password@host:port/database`) and `{secret:NAME}` (made up,
-the same everywhere; in `[witness]` too). In requests: `{id}`, `{app}`, `{sidecar}`, `{witness}`,
-`{api_token}`, `{witness_direct}` (as the application reaches it past every link that is cut) and
-every name in `[values]`.
+`{webhook_secret}`, `{secret:NAME}` (made up, the same everywhere; in `[witness]` too), and the name
+of the database where that is a server: `{postgres}` is `user:password@host:port/database`. In
+requests: `{id}`, `{app}`, `{sidecar}`, `{witness}`, `{api_token}`, `{witness_direct}` (as the
+application reaches it past every link that is cut) and every name in `[values]`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from secrets import token_urlsafe
 from typing import Any
 
-from conformance.plan.contract import Store, Target, TargetError
+from conformance.plan.contract import Target, TargetError
 
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*(?::[a-z0-9_]+)?)\}")
 
@@ -44,27 +44,26 @@ def _value(name: str, values: Mapping[str, str]) -> str:
 
 
 def environment(
-    target: Target, store: str, added: Mapping[str, str], values: Mapping[str, str]
+    target: Target, database: str, added: Mapping[str, str], values: Mapping[str, str]
 ) -> dict[str, str]:
     """The application's own variables, with every placeholder filled.
 
     Raises:
-        TargetError: a placeholder that has no value.
+        TargetError: a placeholder that has no value, or a database that is not declared.
     """
-    declared = {**target.app.env, **target.app.stores.get(_store(store), {}), **added}
+    known = target.app.databases
+    if known and database not in known:
+        raise TargetError(
+            f"[app.databases] has nothing for {database}: choose --database {' or '.join(known)}"
+        )
+    declared = {**target.app.env, **known.get(database, {}), **added}
     filled: dict[str, str] = fill(declared, values)
     return filled
 
 
 def make_secrets(target: Target) -> dict[str, str]:
     """A value for every `{secret:NAME}` that the target's environment or witness names."""
-    declared = [target.app.env, *target.app.stores.values(), target.witness.secrets]
+    declared = [target.app.env, *target.app.databases.values(), target.witness.secrets]
     texts = [text for variables in declared for text in variables.values()]
     names = {name for text in texts for name in PLACEHOLDER.findall(text)}
     return {name: token_urlsafe(32) for name in names if name.startswith("secret:")}
-
-
-def _store(name: str) -> Store:
-    if name not in ("sqlite", "postgres"):
-        raise TargetError(f"there is no store {name}; there are sqlite and postgres")
-    return "sqlite" if name == "sqlite" else "postgres"

@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from conformance.clients import GateClient, WitnessClient
-from conformance.clusters import Cluster, Options
+from conformance.clusters import Cluster, Options, Stores
 from conformance.events import Event, Judged, Listener, Log, RunEnded, RunStarted
 from conformance.faults.recovery import UNHEALED, WEDGED
 from conformance.plan.contract import Target, TargetError, WorkflowPath
@@ -48,11 +48,11 @@ class Setup:
     target: Target
     file: Path
     cluster: str
-    store: str
+    stores: Stores
     work: Path
 
     @classmethod
-    def of(cls, file: Path, cluster: str, store: str, work: Path | None) -> Setup:
+    def of(cls, file: Path, cluster: str, stores: Stores, work: Path | None) -> Setup:
         """The setup of a target's file; without `work`, what a run keeps stands beside the target.
 
         Raises:
@@ -64,7 +64,7 @@ class Setup:
             load_providers(target.folder / target.witness.config)
         except ConfigError as error:
             raise TargetError(str(error)) from error
-        return cls(target, file, cluster, store, folder.resolve())
+        return cls(target, file, cluster, stores, folder.resolve())
 
     def lacks(self, fault: Fault) -> bool:
         """Whether there is nothing here that such a fault could strike."""
@@ -79,7 +79,7 @@ class Setup:
     def flags(self) -> str:
         """The part of a command line that repeats this setup."""
         file = shlex.quote(str(self.file))
-        return f"--target {file} --cluster {self.cluster} --store {self.store}"
+        return f"--target {file} --cluster {self.cluster} {self.stores.flags}"
 
     def make(self, source: Path | None = None) -> Cluster:
         """A cluster, not started yet."""
@@ -95,7 +95,7 @@ class Setup:
 
     def _options(self, source: Path | None = None) -> Options:
         work = self.work / self.cluster
-        return Options(target=self.target, work=work, store=self.store, source=source)
+        return Options(target=self.target, work=work, stores=self.stores, source=source)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ async def opened(setup: Setup, *listeners: Listener, command: str) -> AsyncItera
         RunStarted(
             target=setup.target.name,
             cluster=setup.cluster,
-            store=setup.store,
+            store=str(setup.stores),
             command=command,
             versions=_versions(),
             promises={name: text(name) for name in checks()},
@@ -259,7 +259,8 @@ class _Failures:
         content = {
             "target": str(self._setup.file.resolve()),
             "cluster": self._setup.cluster,
-            "store": self._setup.store,
+            "database": self._setup.stores.database,
+            "state_store": self._setup.stores.state,
             "mutant": event.mutant,
             "scenarios": [event.scenario],
             "verdict": event.verdict,

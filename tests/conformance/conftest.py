@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from conformance import report as reports
+from conformance.clusters import Stores
 from conformance.events import Event, Judged, MutantJudged
 from conformance.faults import parse
 from conformance.mutants import load as load_mutants
@@ -67,7 +68,7 @@ def assert_passed(judged: list[Judged], at_least: int) -> None:
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
     work = tmp_path_factory.mktemp("conformance")
-    setup = Setup.of(ROOT / "target.toml", "containers", "postgres", work)
+    setup = Setup.of(ROOT / "target.toml", "containers", Stores.both("postgres"), work)
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         listeners: list[Callable[[Event], None]] = [Terminal()]

@@ -25,7 +25,7 @@ class OneLink:
     """The cluster; `asked` counts what came to the provider."""
 
     def __init__(self, links: Links) -> None:
-        self.topology = present(gated=False, store=False)
+        self.topology = present(gated=False, servers={})
         self.cut, self.disturb, self.restore = links.cut, links.disturb, links.restore
         self.connect = links.connect
         self.asked = 0

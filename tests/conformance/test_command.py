@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from conformance import cli
-from conformance.clusters import ClusterError, Options
+from conformance.clusters import ClusterError, Options, Stores
 from conformance.clusters.processes import Processes
 from conformance.events import Judged, RunEnded, read
 from conformance.plan import contract
@@ -70,7 +70,8 @@ def test_what_failed_is_on_file(bugged: Run) -> None:
     (file,) = (bugged.folder / "failures").iterdir()
     kept = json.loads(file.read_text())
     assert kept["scenarios"] == [f"transfer/done@{CREDIT}!witness:lost"]
-    assert (kept["verdict"], kept["cluster"], kept["store"]) == ("fail", "processes", "sqlite")
+    assert (kept["verdict"], kept["cluster"]) == ("fail", "processes")
+    assert (kept["database"], kept["state_store"]) == ("sqlite", "sqlite")
     assert set(kept["broken"]) >= {"at_most_once"}
 
 
@@ -275,7 +276,7 @@ def test_check_says_what_the_application_answers(
 def test_an_application_that_never_connects_is_said_with_what_it_printed(tmp_path: Path) -> None:
     silent = 'command = ["{python}", "-uc", "import time; print(\'hm\'); time.sleep(600)"]'
     file = copied(tmp_path / "target", ('command = ["{python}", "app.py"]', silent))
-    cluster = Processes(Options(contract.load(file), tmp_path / "work", store="sqlite"))
+    cluster = Processes(Options(contract.load(file), tmp_path / "work", Stores.both("sqlite")))
     with pytest.raises(ClusterError, match=r"no worker is connected(?s:.*)app\.log:(?s:.*)\bhm\b"):
         cluster.start(timeout=8)
 

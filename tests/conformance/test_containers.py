@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from conformance.clusters import ClusterError, Options
+from conformance.clusters import ClusterError, Options, Stores
 from conformance.clusters.containers import Containers
 from conformance.clusters.docker import connect
 from conformance.clusters.images import find
@@ -143,7 +143,7 @@ def test_everything_is_killed_once_and_goes_on(cluster: Containers) -> None:
 
 
 def test_a_cluster_on_sqlite_without_a_gate(tmp_path: Path) -> None:
-    cluster = Containers(Options(TARGET, tmp_path, store="sqlite", gated=False))
+    cluster = Containers(Options(TARGET, tmp_path, Stores.both("sqlite"), gated=False))
     cluster.start()
     try:
         order = _start(cluster)

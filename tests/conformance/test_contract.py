@@ -109,8 +109,14 @@ def test_a_secret_is_made_for_every_name_and_is_the_same_everywhere(tmp_path: Pa
     found = placeholders.environment(target, "sqlite", {"C": "{secret:k}"}, made)
     assert set(found) == {"A", "B", "C"}
     assert len(set(found.values())) == 1
-    with pytest.raises(TargetError, match="there is no store mysql"):
-        placeholders.environment(target, "mysql", {}, made)
+
+
+def test_a_database_that_the_target_does_not_know_is_refused(tmp_path: Path) -> None:
+    databases = '[app.databases.sqlite]\nDB = "a"\n[app.databases.postgres]\nDB = "b"\n[witness]'
+    target = load(GOOD.replace("[witness]", databases, 1), tmp_path)
+    assert placeholders.environment(target, "postgres", {}, {}) == {"DB": "b"}
+    with pytest.raises(TargetError, match="nothing for redis: choose --database sqlite or postgr"):
+        placeholders.environment(target, "redis", {}, {})
 
 
 @pytest.mark.parametrize(

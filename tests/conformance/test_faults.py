@@ -151,7 +151,7 @@ class Obedient:
     def __init__(self, *broken: str) -> None:
         self.broken = broken
         self.done: list[str] = []
-        self.topology = present(gated=True, store=True)
+        self.topology = present(gated=True, servers={"store": 5432}, shared=True)
 
     def __getattr__(self, name: str) -> Any:
         def called(*names: str, **_: Any) -> Any:
@@ -242,7 +242,7 @@ def test_everything_is_the_matrix_and_more_and_nothing_twice() -> None:
     every = faults.everything()
     assert len(set(every)) == len(every)
     assert set(faults.matrix()) < set(every)
-    assert len(faults.matrix()) == 15
+    assert len(faults.matrix()) == 18
     assert NOTHING not in every
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.clients import WitnessClient
-from conformance.clusters import Cluster, Options
+from conformance.clusters import Cluster, Options, Stores
 from conformance.clusters.processes import Processes
 from conformance.plan.contract import load
 from conformance.plan.injection import script
@@ -48,7 +48,7 @@ def test_ledgers_are_the_same_with_an_idle_gate_and_without_one(tmp_path: Path) 
 
 
 def ledgers(work: Path, *, gated: bool) -> dict[tuple[str, str], Ledger]:
-    cluster = Processes(Options(target=TARGET, work=work, store="sqlite", gated=gated))
+    cluster = Processes(Options(TARGET, work, Stores.both("sqlite"), gated=gated))
     cluster.start()
     try:
         calm = asyncio.run(live(cluster, "calm", kills=()))

@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from conformance import cli
+from conformance.clusters import Stores
 from conformance.events import Judged
 from conformance.faults import parse
 from conformance.plan import contract
@@ -52,7 +53,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def session(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Session]:
     work = tmp_path_factory.mktemp("transfer")
-    setup = Setup(contract.load(TARGET), TARGET, "processes", "sqlite", work)
+    setup = Setup(contract.load(TARGET), TARGET, "processes", Stores.both("sqlite"), work)
     async with opened(setup, command="pytest") as running:
         yield running
 

@@ -1,0 +1,7 @@
+"""SQLite: a file of whoever uses it, with no process that could be struck."""
+
+from __future__ import annotations
+
+from conformance.clusters.stores import Store
+
+STORE = Store(environment=lambda at: {"STATE_CONNECTION_STRING": f"{at.folder}/state.db"})
