@@ -14,10 +14,10 @@ from activities import ACTIVITIES
 from activities.effect import Env, Fault
 from activities.providers import Providers
 from store import Store, attempts, interventions, processes, records
-from store.migrate import migrate
 from store.schema import attempts as table
 from store.schema import records as record_table
 from tests.downstream.kit import CHARGE, Witness, in_process
+from tests.support.databases import prepare
 from workflows.messages import Answer, Incident, Turn
 
 KEY = "order-1/charge"
@@ -66,7 +66,7 @@ class Bench:
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     store = Store(f"sqlite+aiosqlite:///{tmp_path / 'app.db'}")
-    await migrate(store)
+    await prepare(store)
     async with store.transaction() as tx:
         await records.accept(
             tx,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import pytest
 
 from launcher.postgres import Postgres, temporary
 from store import Store
-from store.migrate import migrate
+from tests.support.databases import TEMPLATE, address, make_template, prepare
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     with temporary() as server:
+        asyncio.run(make_template(server))
         yield server
 
 
@@ -23,13 +25,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path / 'app.db'}"
     server: Postgres = request.getfixturevalue("postgres")
-    url = server.create_database(f"t{abs(hash(tmp_path))}")
-    return "postgresql+asyncpg://" + url.partition("://")[2]
+    return address(server.create_database(f"t{abs(hash(tmp_path))}", TEMPLATE))
 
 
 @pytest.fixture
 async def store(database_url: str) -> AsyncIterator[Store]:
     opened = Store(database_url)
-    await migrate(opened)
+    await prepare(opened)
     yield opened
     await opened.close()

@@ -21,7 +21,7 @@ from app.settings import Settings, SidecarSettings
 from app.sidecar import Watcher
 from app.worker import make_env
 from store import Store
-from store.migrate import migrate
+from tests.support.databases import prepare
 
 KEY = "k" * 32
 SECRETS = {source: f"{source}-secret-of-this-test" for source in ("carrier", "payment", "signing")}
@@ -71,7 +71,7 @@ async def site(
     }
     settings = Settings.model_validate({**defaults, **given})
     env = make_env(settings)
-    await migrate(env.store)
+    await prepare(env.store)
     engine = engine or Engine(client or object())
     watcher = Watcher(SidecarSettings(), settings.wedge_after)
     app = create_app(settings)

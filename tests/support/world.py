@@ -16,7 +16,7 @@ from activities.effect import Env
 from activities.providers import Providers
 from activities.signed_controls import SignedControl
 from store import Store, clock, inbox, records
-from store.migrate import migrate
+from tests.support.databases import prepare
 from tests.support.engine import Run
 
 KEY = "a key that signs decisions and controls"
@@ -128,7 +128,7 @@ class World:
 @asynccontextmanager
 async def world(folder: Path) -> AsyncIterator[World]:
     store = Store(f"sqlite+aiosqlite:///{folder / 'app.db'}")
-    await migrate(store)
+    await prepare(store)
     env = Env(store=store, providers=Providers(lambda _: client), decision_key=KEY)
     made = World(env)
     transport = httpx.MockTransport(made.provide)
