@@ -1,6 +1,6 @@
 """The processes around an application, and the links between them: one table for all clusters.
 
-What is started, asked whether it is ready, struck, cut and named in reports is made from it.
+What is started, asked whether it is ready, hurt and named in reports is made from it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 Victim = str
-"""The name of a process that a fault may strike."""
+"""The name of a process that a fault may happen to."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Topology:
 
     @property
     def victims(self) -> tuple[Victim, ...]:
-        """What a fault may strike."""
+        """What a fault may happen to."""
         return tuple(each.name for each in self.processes if each.victim)
 
     def links_of(self, name: str) -> tuple[str, ...]:

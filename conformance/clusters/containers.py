@@ -202,6 +202,11 @@ class Containers:
             "sidecar_http_host": host,
             "sidecar_http_port": port,
             "api_token": self._plan.api_token,
+            **{
+                f"link:{link.server}": self._plan.through(link.name)
+                for link in self._options.topology.links
+                if link.client == "app"
+            },
             "webhook_secret": self._plan.webhook_secret,
         }
         stores = self._options.stores

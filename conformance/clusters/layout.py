@@ -83,6 +83,7 @@ class Layout:
             "sidecar_http_port": str(self.through["app-daprd"]),
             "sidecar_grpc_port": str(grpc),
             "api_token": self.secrets.dapr_api_token,
+            **{f"link:{name}": f"{LOOPBACK}:{port}" for name, port in self._of_app().items()},
             "webhook_secret": self.secrets.webhook_secret,
             **make_secrets(self._target),
         }
@@ -90,6 +91,11 @@ class Layout:
         if server := stores.servers.get(stores.of_application):
             known[stores.database] = server.login(self._access("app", stores.of_application))
         return known
+
+    def _of_app(self) -> dict[str, int]:
+        """Where the application reaches whom."""
+        links = self.topology.links
+        return {link.server: self.through[link.name] for link in links if link.client == "app"}
 
     def upstreams(self) -> dict[str, int]:
         """The port behind each link."""

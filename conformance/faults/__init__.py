@@ -1,4 +1,4 @@
-"""The faults: one file each, whose class says where it can strike and its docstring what it is.
+"""The faults: one file each, whose class says to whom it can happen and its docstring what it is.
 
 To add one, write a subclass of `kind.HeldFault`, `link.LinkFault`, `kind.WitnessFault` or
 `kind.FaultKind`, and name it below, or as an entry point of the group `conformance.faults`. The

@@ -2,10 +2,11 @@
 
 In `[app]`: `{python}`, `{host}`, `{port}`, `{data}`, `{witness}`, `{sidecar_host}` and
 `{sidecar_grpc_port}` (the gate), `{sidecar_http_host}` and `{sidecar_http_port}`, `{api_token}`,
-`{webhook_secret}`, `{secret:NAME}` (made up, the same everywhere; in `[witness]` too), and the name
-of the database where that is a server: `{postgres}` is `user:password@host:port/database`. In
-requests: `{id}`, `{app}`, `{sidecar}`, `{witness}`, `{api_token}`, `{witness_direct}` (as the
-application reaches it past every link that is cut) and every name in `[values]`.
+`{webhook_secret}`, `{secret:NAME}` (made up, the same everywhere; in `[witness]` too),
+`{link:NAME}` (`host:port` of the application's link to that process), and the name of the database
+where that is a server: `{postgres}` is `user:password@host:port/database`. In requests:
+`{id}`, `{app}`, `{sidecar}`, `{witness}`, `{api_token}`, `{witness_direct}` (as the application
+reaches it past every link that is cut) and every name in `[values]`.
 """
 
 from __future__ import annotations

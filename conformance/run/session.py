@@ -67,7 +67,7 @@ class Setup:
         return cls(target, file, cluster, stores, folder.resolve())
 
     def lacks(self, fault: Fault) -> bool:
-        """Whether there is nothing here that such a fault could strike."""
+        """Whether there is nothing here that such a fault could happen to."""
         return fault.victim in VICTIMS and fault.victim not in self.topology.victims
 
     @property

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -21,14 +23,38 @@ from tests.conformance.examples import evidence
 from tests.conformance.one_link import LINK, OneLink, one_link
 
 PAGE = ROOT / "docs" / "extending-the-suite.md"
-BLOCK = re.compile(r"^```\w+ (?P<file>[\w./-]+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^```(?P<kind>\w+) (?P<file>[\w./-]+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+SUITE = ("conformance", "launcher", "downstream", "components", "runtime", "examples", ".runtime")
+TRANSFER = ("--target", "examples/transfer/target.toml")
+
+
+def blocks(*, of_suite: bool) -> Iterator[re.Match[str]]:
+    """Those with a folder are changes of the suite, the others a distribution of one's own."""
+    found = BLOCK.finditer(PAGE.read_text("utf-8"))
+    return (block for block in found if ("/" in block["file"]) == of_suite)
+
+
+def command(path: Path, cwd: Path, *arguments: str) -> str:
+    """What the suite prints, with this folder before all others on Python's path."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(path)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page's files as an installed distribution."""
     folder = tmp_path_factory.mktemp("site-packages")
-    for block in BLOCK.finditer(PAGE.read_text("utf-8")):
+    for block in blocks(of_suite=False):
         (folder / block["file"]).write_text(block["text"], "utf-8")
     project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
     info = folder / f"my_conformance-{project['version']}.dist-info"
@@ -53,20 +79,9 @@ def module(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_fault_and_a_promise_of_another_distribution_are_found(folder: Path) -> None:
-    def printed(*arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "conformance", *arguments],
-            cwd=ROOT,
-            env={"PYTHONPATH": str(folder)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    assert "witness:slow-network\n    What a provider answers arrives a second" in printed("faults")
-    listed = printed("list", "--target", "examples/transfer/target.toml")
+    printed = command(folder, ROOT, "-m", "conformance", "faults")
+    assert "witness:slow-network\n    What a provider answers arrives a second" in printed
+    listed = command(folder, ROOT, "-m", "conformance", "list", *TRANSFER)
     assert "  witness:slow-network\n" in listed
     assert re.search(r"^  patience +A provider is asked at most five times", listed, re.MULTILINE)
 
@@ -104,3 +119,55 @@ async def test_a_fault_that_does_not_show_is_not_proven(module: Any, cluster: On
     kind.disturb = lambda *_: None
     with pytest.raises(FaultNotProven, match=f"not slow: {LINK}"):
         await cluster.inject(kind)
+
+
+# --- a victim and a store, in a copy of the suite ------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the suite, changed as the page says."""
+    copy = tmp_path_factory.mktemp("suite")
+    for name in SUITE:
+        if name == ".runtime":
+            (copy / name).symlink_to((ROOT / name).resolve())
+        else:
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns(".run"))
+    subprocess.run(["git", "init", "--quiet"], cwd=copy, check=True, timeout=30)
+    for block in blocks(of_suite=True):
+        if block["kind"] == "diff":
+            apply = ["git", "apply", "--whitespace=nowarn", "-"]
+            subprocess.run(apply, cwd=copy, input=block["text"], text=True, check=True, timeout=30)
+        else:
+            (copy / block["file"]).parent.mkdir(exist_ok=True)
+            (copy / block["file"]).write_text(block["text"], "utf-8")
+    return copy
+
+
+def test_the_victim_has_every_fault_of_a_process(suite: Path) -> None:
+    listed = command(suite, suite, "-m", "conformance", "list", *TRANSFER)
+    assert "  cache              a cache of the application's\n" in listed
+    for kind in ("kill", "pause", "cut", "stop"):
+        assert f"  cache:{kind}\n" in listed
+
+
+CONTAINERS = """
+from collections import defaultdict
+from pathlib import Path
+from conformance.clusters import Options, Stores
+from conformance.clusters.parts import Plan
+from conformance.plan.contract import load
+
+target = load(Path("examples/transfer/target.toml"))
+options = Options(target, Path("work"), Stores("valkey", "valkey"))
+some = defaultdict(lambda: "some")
+plan = Plan(options, some, 8000, some, Path("data"), "t", "s", {}, "p", "10.0.0.1")
+print(*(part.name for part in plan.base()))
+print(options.stores.servers["store"].image)
+"""
+
+
+def test_victim_and_store_are_containers_too(suite: Path) -> None:
+    names, image = command(suite, suite, "-c", CONTAINERS).splitlines()
+    assert {"cache", "store"} <= set(names.split())
+    assert image == "valkey/valkey:8"

@@ -72,7 +72,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Store:
-    """A kind of store. `server` is `None` for a file of whoever uses it: nothing can be struck."""
+    """A kind of store. `server` is `None` for a file of its client: no fault can happen to it."""
 
     environment: Callable[[Access], Mapping[str, str]]
     """What Dapr's component reads from the sidecar's environment."""

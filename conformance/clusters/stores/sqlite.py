@@ -1,4 +1,4 @@
-"""SQLite: a file of whoever uses it, with no process that could be struck."""
+"""SQLite: a file of whoever uses it, with no process that a fault could happen to."""
 
 from __future__ import annotations
 
