@@ -18,7 +18,7 @@ from typing import Any
 
 from conformance import commands
 from conformance import faults as known_faults
-from conformance.clusters.stores import stores
+from conformance.clusters.stores import kinds
 from conformance.errors import ConformanceError
 from conformance.plan.scenario import Fault, ScenarioError
 from conformance.run.session import BATCH, CLUSTERS
@@ -138,12 +138,12 @@ def parser() -> argparse.ArgumentParser:
 def _target(command: argparse.ArgumentParser) -> None:
     command.add_argument("--target", type=Path, default=Path("target.toml"))
     command.add_argument("--cluster", choices=CLUSTERS, default="processes")
-    kinds = tuple(stores())
+    known = tuple(kinds())
     command.add_argument(
-        "--store", choices=kinds, default="postgres", help="of the application and of Dapr"
+        "--store", choices=known, default="postgres", help="of the application and of Dapr"
     )
-    command.add_argument("--database", choices=kinds, help="another one for the application")
-    command.add_argument("--state-store", choices=kinds, help="another one for Dapr")
+    command.add_argument("--database", choices=known, help="another one for the application")
+    command.add_argument("--state-store", choices=known, help="another one for Dapr")
     command.add_argument("--work", type=Path, default=None, help="default: .run/conformance")
 
 

@@ -18,7 +18,7 @@ import pytest
 from conformance import cli
 from conformance import report as reports
 from conformance.clusters import Stores
-from conformance.clusters.stores import stores
+from conformance.clusters.stores import kinds
 from conformance.events import Judged
 from conformance.plan.contract import TargetError
 from conformance.plan.points import MeasuredPath
@@ -34,9 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance")
     group.addoption("--conformance", type=Path, metavar="TARGET", help="judge this target.toml")
     group.addoption("--conformance-cluster", choices=CLUSTERS, default="processes")
-    group.addoption("--conformance-store", choices=tuple(stores()), default="postgres")
-    group.addoption("--conformance-database", choices=tuple(stores()))
-    group.addoption("--conformance-state-store", choices=tuple(stores()))
+    group.addoption("--conformance-store", choices=tuple(kinds()), default="postgres")
+    group.addoption("--conformance-database", choices=tuple(kinds()))
+    group.addoption("--conformance-state-store", choices=tuple(kinds()))
     group.addoption(
         "--conformance-faults", type=cli.faults, default="all", help="as `conformance run --faults`"
     )
@@ -78,8 +78,9 @@ class TargetFile(pytest.File):
         """One item for every path and fault."""
         option = self.config.getoption
         both = option("--conformance-store")
-        kinds = (option("--conformance-database"), option("--conformance-state-store"))
-        chosen = Stores(*(kind or both for kind in kinds))
+        chosen = Stores(
+            option("--conformance-database") or both, option("--conformance-state-store") or both
+        )
         cluster, work = option("--conformance-cluster"), option("--conformance-work")
         try:
             setup = Setup.of(self.path, cluster, chosen, work)

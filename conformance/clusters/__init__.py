@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from conformance.clusters.stores import Server, stores
+from conformance.clusters.stores import Server, kinds
 from conformance.errors import ConformanceError
 from conformance.plan.contract import Target
 from conformance.topology import Topology, Victim, present
@@ -57,8 +57,8 @@ class Stores:
     @property
     def servers(self) -> Mapping[str, Server]:
         """The servers among them, by the name of their process."""
-        kinds = {"store": self.state, self.of_application: self.database}
-        found = {name: stores()[kind].server for name, kind in kinds.items()}
+        chosen = {"store": self.state, self.of_application: self.database}
+        found = {name: kinds()[kind].server for name, kind in chosen.items()}
         return {name: server for name, server in found.items() if server is not None}
 
     def kind(self, process: str) -> str:

@@ -14,7 +14,7 @@ import docker
 from docker.errors import APIError, BuildError, ImageNotFound
 
 from conformance.clusters import ClusterError
-from conformance.clusters.stores import stores
+from conformance.clusters.stores import kinds
 from conformance.plan.contract import App
 from launcher.runtime import TOOLS
 
@@ -24,7 +24,7 @@ PUBLIC: Mapping[str, str] = {
     "dapr": f"daprio/dapr:{TOOLS['daprd'].version}",
     "toxiproxy": f"ghcr.io/shopify/toxiproxy:{TOOLS['toxiproxy'].version}",
     "python": f"python:{sys.version_info[0]}.{sys.version_info[1]}-slim",
-    **{name: store.server.image for name, store in stores().items() if store.server},
+    **{name: store.server.image for name, store in kinds().items() if store.server},
 }
 """By what they are for. A Python of any other image brings the packages of the suite with it."""
 T = TypeVar("T")

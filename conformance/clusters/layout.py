@@ -10,7 +10,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from conformance.clusters import Options
-from conformance.clusters.stores import Access, stores
+from conformance.clusters.stores import Access, kinds
 from conformance.clusters.tree import fresh_store_folder
 from conformance.plan.placeholders import fill, make_secrets
 from conformance.topology import PROCESS
@@ -144,7 +144,7 @@ class Layout:
         given = services.daprd(settings, self.secrets, self._binaries["daprd"], "daprd", ports)
         resources = f"--resources-path={settings.components / kind}"
         others = (part for part in given.command if not part.startswith("--resources-path="))
-        state = stores()[kind].environment(self._access("daprd", "store"))
+        state = kinds()[kind].environment(self._access("daprd", "store"))
         return replace(given, command=(*others, resources), env={**given.env, **state})
 
     def toxiproxy(self) -> Service:

@@ -15,7 +15,7 @@ from pathlib import Path
 from conformance.clusters import Options
 from conformance.clusters.fleet import Part
 from conformance.clusters.images import PUBLIC
-from conformance.clusters.stores import Access, stores
+from conformance.clusters.stores import Access, kinds
 from conformance.topology import PROCESS
 from launcher.settings import RESOURCES, ROOT
 
@@ -86,7 +86,7 @@ class Plan:
         env = {
             "DAPR_API_TOKEN": self.api_token,
             "DAPR_HOST_IP": self.sidecar_address,
-            **stores()[kind].environment(self.access("daprd", "store")),
+            **kinds()[kind].environment(self.access("daprd", "store")),
         }
         return Part(
             "daprd",

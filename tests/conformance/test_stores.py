@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from conformance.clusters import Options, Stores
-from conformance.clusters.stores import Access, Plain, Server, stores
+from conformance.clusters.stores import Access, Plain, Server, kinds
 from conformance.plan.contract import load
 from launcher.errors import LauncherError
 from launcher.net import LOOPBACK, free_ports, wait_until
@@ -27,11 +27,11 @@ TARGET = load(ROOT / "target.toml")
 AT = Access("links:9004", "secret", "/data")
 
 
-@pytest.mark.parametrize("name", stores())
+@pytest.mark.parametrize("name", kinds())
 def test_dapr_s_component_reads_what_the_store_says(name: str) -> None:
     component = (RESOURCES / "components" / name / "statestore.yaml").read_text("utf-8")
     assert f"type: state.{'postgresql' if name == 'postgres' else name}" in component
-    assert set(re.findall(r"envRef: (\S+)", component)) == set(stores()[name].environment(AT))
+    assert set(re.findall(r"envRef: (\S+)", component)) == set(kinds()[name].environment(AT))
 
 
 def test_one_server_for_both_or_two_that_are_struck_alone(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_choice_is_written_as_it_is_given() -> None:
 def redis() -> Server:
     if shutil.which("redis-server") is None:
         pytest.skip("there is no Redis server here: apt-get install redis-server")
-    server = stores()["redis"].server
+    server = kinds()["redis"].server
     assert server is not None
     return server
 
@@ -114,7 +114,7 @@ def reachable() -> Iterator[Path]:
 async def test_postgres_takes_the_login_that_the_application_is_given(reachable: Path) -> None:
     if find_binaries() is None:
         pytest.skip(HOW)
-    server = stores()["postgres"].server
+    server = kinds()["postgres"].server
     assert server is not None
     (port,) = free_ports(1)
     how = server.plain(reachable / "store", port, "secret")

@@ -80,7 +80,7 @@ class Store:
 
 
 @cache
-def stores() -> Mapping[str, Store]:
+def kinds() -> Mapping[str, Store]:
     """Every kind of store by its name."""
     names = sorted(module.name for module in iter_modules(__path__))
     return {name: import_module(f"{__name__}.{name}").STORE for name in names}
