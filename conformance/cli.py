@@ -16,7 +16,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from conformance import commands
+from conformance import commands, debugging
 from conformance import faults as known_faults
 from conformance.clusters.stores import kinds
 from conformance.errors import ConformanceError
@@ -126,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
     debug = commands_.add_parser("debug", help="hold one instance at a point, and leave it there")
     _target(debug)
     debug.add_argument("scenario", help="path@point!victim:fault, or path@point")
-    debug.set_defaults(run=commands.debug)
+    debug.set_defaults(run=debugging.debug)
 
     report = commands_.add_parser("report", help="make the reports of a log again")
     report.add_argument("log", type=Path)

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import os
 import shutil
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from conformance import faults, promises
@@ -21,27 +16,26 @@ from conformance import report as reports
 from conformance.clusters import Stores
 from conformance.errors import ConformanceError
 from conformance.events import Event, Judged, Note, PathMeasured, read
-from conformance.gates.rules import InFlightPolicy
 from conformance.plan.contract import WorkflowPath
-from conformance.plan.injection import hold
-from conformance.plan.points import MeasuredPath, Point
 from conformance.plan.scenario import ScenarioError
 from conformance.report.terminal import Terminal
 from conformance.run import matrix, mutation
 from conformance.run.choice import Choice, any_of
-from conformance.run.driver import Driver
-from conformance.run.session import BATCH, Session, Setup, ended, opened
-from conformance.run.trial import Trial
+from conformance.run.session import BATCH, Setup, ended, opened
 
 TEMPLATE = Path(__file__).with_name("template")
-HOLD_DEADLINE = 60.0  # seconds until an instance to be debugged is at its point
 
 
 class CommandError(ConformanceError):
     """A command that cannot do what it is told; the message says why."""
 
 
-def _setup(given: argparse.Namespace) -> Setup:
+def setup_of(given: argparse.Namespace) -> Setup:
+    """The setup that the options of a command say.
+
+    Raises:
+        TargetError: the target cannot be used.
+    """
     database, state = given.database or given.store, given.state_store or given.store
     return Setup.of(given.target, given.cluster, Stores(database, state), given.work)
 
@@ -62,8 +56,8 @@ def init(arguments: argparse.Namespace) -> int:
 
 async def check(arguments: argparse.Namespace) -> int:
     """Takes every path without a fault, and says what is missing."""
-    setup = _setup(arguments)
-    paths = _chosen_paths(setup, arguments.paths)
+    setup = setup_of(arguments)
+    paths = chosen_paths(setup, arguments.paths)
 
     def tell(event: Event) -> None:
         if isinstance(event, PathMeasured):
@@ -87,7 +81,7 @@ def faults_(arguments: argparse.Namespace) -> int:
 
 def list_(arguments: argparse.Namespace) -> int:
     """Prints what there is."""
-    setup = _setup(arguments)
+    setup = setup_of(arguments)
     print("paths")
     for path in setup.target.paths():
         endings = " or ".join(dict.fromkeys(ending.outcome for ending in path.endings))
@@ -122,14 +116,16 @@ async def run(arguments: argparse.Namespace) -> int:
             depth=arguments.depth,
             done=_passed(arguments.resume),
         )
-    return await judge(_setup(arguments), choice, arguments.batch, arguments.line, arguments.mutant)
+    return await judge(
+        setup_of(arguments), choice, arguments.batch, arguments.line, arguments.mutant
+    )
 
 
 async def judge(
     setup: Setup, choice: Choice, batch: int, line: str, mutant_name: str | None = None
 ) -> int:
     """A whole run with its reports; returns the exit code."""
-    paths = _chosen_paths(setup, choice.paths)
+    paths = chosen_paths(setup, choice.paths)
     choice, left_out = _possible(setup, choice)
     mutant = mutation.named(mutant_name) if mutant_name else None
     log = None
@@ -196,7 +192,7 @@ def _possible(setup: Setup, choice: Choice) -> tuple[Choice, str]:
 
 async def mutants(arguments: argparse.Namespace) -> int:
     """Every mutant at its own points, and the unmutated application at all of them."""
-    setup = _setup(arguments)
+    setup = setup_of(arguments)
     every = known_mutants.load()
     if unknown := set(arguments.names) - {mutant.name for mutant in every}:
         raise CommandError(f"there is no mutant {', '.join(sorted(unknown))}")
@@ -226,71 +222,6 @@ async def replay(arguments: argparse.Namespace) -> int:
     return await judge(setup, choice, BATCH, arguments.line, kept.get("mutant"))
 
 
-async def debug(arguments: argparse.Namespace) -> int:
-    """Holds one instance at its point until Enter is pressed; the fault is the reader's."""
-    text = arguments.scenario
-    path_name, point_name, _ = faults.parse_scenario(text if "!" in text else f"{text}!none")
-    setup = _setup(arguments)
-    paths = _chosen_paths(setup, (path_name,))
-    async with opened(setup, command=arguments.line) as session:
-        measured = await session.measure(paths)
-        point = _point(measured[0], point_name)
-        trial = Trial(f"{session.tag}-debug", paths[0])
-        rules = hold(point, trial.path, trial.id)
-        await session.gate.rules(rules.gate)
-        await session.witness.script(rules.witness)
-        values, gate, witness = session.cluster.values, session.gate, session.witness
-        async with Driver([trial], values, gate, witness) as driver:
-            driver.start()
-            await _until_held(session, trial, point)
-            _show(session, trial, point)
-            await _enter("Enter lets it go on ")
-            await gate.release(InFlightPolicy())
-            await witness.release()
-            await driver.settle(asyncio.get_running_loop().time() + paths[0].settles)
-        print(f"{trial.id} ended as {trial.status.outcome}" if trial.ended else "it has not ended")
-    return 0 if trial.ended else 1
-
-
-async def _until_held(session: Session, trial: Trial, point: Point) -> None:
-    try:
-        async with asyncio.timeout(HOLD_DEADLINE):
-            while trial.gate.view.held != point.name:
-                if point.at_witness and await session.witness.held():
-                    return
-                if point.boundary == "acknowledged" and trial.gate.view.ended:
-                    return
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        text = f"{trial.id} did not come to {point.name} in {HOLD_DEADLINE:g} s"
-        raise CommandError(text) from None
-
-
-async def _enter(prompt: str) -> None:
-    """Waits for a line of input, or for its end."""
-    print(prompt, end="", flush=True)
-    loop, pressed = asyncio.get_running_loop(), asyncio.Event()
-
-    def wait() -> None:
-        os.read(sys.stdin.fileno(), 1024)
-        with suppress(RuntimeError):  # The loop has ended meanwhile.
-            loop.call_soon_threadsafe(pressed.set)
-
-    # Not one of asyncio's threads: the end of the program, by Ctrl-C say, would wait for it.
-    Thread(target=wait, name="enter", daemon=True).start()
-    await pressed.wait()
-
-
-def _show(session: Session, trial: Trial, point: Point) -> None:
-    cluster = session.cluster
-    print(f"{trial.id} is held at {point.name} ({point.label})")
-    for name in ("app", "sidecar", "witness", "gate"):
-        print(f"  {name:8} {getattr(cluster, name)}")
-    print(f"  ledger   {cluster.witness}/ledger?instance={trial.id}")
-    for victim in ("app", "daprd", "scheduler", "placement"):
-        print(f"  {victim:10} {cluster.identity(victim)}")
-
-
 def report(arguments: argparse.Namespace) -> int:
     """Makes the reports of a log again."""
     log: Path = arguments.log
@@ -305,15 +236,12 @@ def report(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _point(measured: MeasuredPath, name: str) -> Point:
-    for point in measured.points:
-        if point.name == name:
-            return point
-    some = "\n  ".join(point.name for point in measured.points)
-    raise CommandError(f"{measured.path.name} does not cross {name}; it crosses\n  {some}")
+def chosen_paths(setup: Setup, patterns: Sequence[str]) -> list[WorkflowPath]:
+    """The paths that fit one of these patterns.
 
-
-def _chosen_paths(setup: Setup, patterns: Sequence[str]) -> list[WorkflowPath]:
+    Raises:
+        CommandError: none does.
+    """
     found = [path for path in setup.target.paths() if any_of(path.name, patterns)]
     if not found:
         raise CommandError(f"no path is called {', '.join(patterns)}")

@@ -20,6 +20,7 @@ ORDER = (
     ("mutants",),
     ("run",),
     ("commands",),
+    ("debugging",),
     ("cli",),
     ("plugin", "__main__"),
 )
