@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-from activities import (
-    approval,
-    carrier,
-    directory,
-    health,
-    inventory,
-    ml,
-    notifier,
-    payment,
-    pending,
-    record,
-    signing,
-)
-from activities.effect import Activity
+from collections.abc import Iterable, Iterator
 
-ACTIVITIES: dict[str, Activity] = {
-    "payment.charge": payment.charge,
-    "payment.refund": payment.refund,
-    "inventory.reserve": inventory.reserve,
-    "inventory.release": inventory.release,
-    "carrier.create_shipment": carrier.create_shipment,
-    "carrier.cancel_shipment": carrier.cancel_shipment,
-    "notifier.send": notifier.send,
-    "directory.create_record": directory.create_record,
-    "directory.delete_record": directory.delete_record,
-    "directory.reserve_capacity": directory.reserve_capacity,
-    "directory.release_capacity": directory.release_capacity,
-    "directory.update_dashboard": directory.update_dashboard,
-    "ml.generate_data": ml.generate_data,
-    "ml.train": ml.train,
-    "ml.poll_training": pending.ask,
-    "ml.push_artifact": ml.push_artifact,
-    "ml.delete_artifact": ml.delete_artifact,
-    "ml.create_config": ml.create_config,
-    "ml.delete_config": ml.delete_config,
-    "ml.authorize": ml.authorize,
-    "ml.restore_version": ml.restore_version,
-    "ml.check_canary": ml.check_canary,
+from activities import approval, health, pending, record
+from activities.effect import Activity, effect
+from activities.operations import OPERATIONS
+from workflows import Workflow
+from workflows.steps import Step
+
+# What a workflow may call beside the operations of providers.
+OWN: dict[str, Activity] = {
     "approval.ask": approval.ask,
-    "approval.execute": approval.execute,
-    "signing.send": signing.send,
-    "signing.void": signing.void,
     "health.plan": health.plan,
     "health.check": health.check,
     "health.compare": health.compare,
     "health.alert": health.alert,
     "health.ask": health.ask,
+    "ml.poll_training": pending.ask,
     "provider.look_up": pending.ask,
     "record.begin": record.begin,
     "record.turn": record.turn,
@@ -58,3 +28,55 @@ ACTIVITIES: dict[str, Activity] = {
     "record.read_resolution": record.read_resolution,
     "record.end": record.end,
 }
+ACTIVITIES: dict[str, Activity] = {**{name: effect(name) for name in OPERATIONS}, **OWN}
+
+
+def flaws(workflows: Iterable[Workflow]) -> list[str]:
+    """What is wrong with these definitions: names that nothing answers to, or that are taken."""
+    return [
+        f"{workflow.kind} {workflow.version}: {flaw}"
+        for workflow in workflows
+        for flaw in (*_of_steps(workflow), *_of_outcomes(workflow))
+    ]
+
+
+def _of_steps(workflow: Workflow) -> Iterator[str]:
+    names: set[str] = set()
+    for step in workflow.steps:
+        for name in (step.name, *([step.undo.name] if step.undo else ())):
+            if name in names:
+                yield f"two steps or undos are called {name}"
+            names.add(name)
+    for step in (*workflow.steps, *workflow.others):
+        yield from _of_step(step)
+    for step in workflow.others:
+        if step.undo is not None:
+            yield f"{step.name} has an undo, and stands in no table that is undone"
+
+
+def _of_step(step: Step) -> Iterator[str]:
+    called = [step.do, *([step.undo.do] if step.undo else ())]
+    if step.settling.event is None:
+        called.append(step.settling.ask)
+    for name in called:
+        if name not in ACTIVITIES:
+            yield f"{step.name} calls {name}, which is no declared operation and no activity"
+    if step.undo is not None and step.do in OPERATIONS and step.undo.do != OPERATIONS[step.do]:
+        yield f"{step.undo.name} calls {step.undo.do}, which does not undo {step.do}"
+
+
+def _of_outcomes(workflow: Workflow) -> Iterator[str]:
+    if both := workflow.done & workflow.undone:
+        yield f"{', '.join(sorted(both))} cannot mean both done and undone"
+    for type, late in workflow.late.items():
+        if type.partition(".")[0] not in workflow.hears:
+            yield f"{type} never comes: no callback of its source is heard"
+        if strange := late.contradicts - workflow.done - workflow.undone:
+            yield f"{type} contradicts {', '.join(sorted(strange))}, which is no outcome"
+        if (late.undo is None) != (late.undoes is None):
+            yield f"{type} has an undo and no step, or a step and no undo"
+        elif late.undoes and late.undo and late.undo.do != OPERATIONS.get(late.undoes.do):
+            yield f"{late.undo.name} calls {late.undo.do}, which does not undo {late.undoes.do}"
+    audited = workflow.audited
+    if audited and (audited not in workflow.steps or audited.undo is None):
+        yield f"{audited.name} is audited, and no step of the table that can be undone"

@@ -1,23 +1,12 @@
-"""Approvals: asking people, with a link that lets them decide once, and the approved action."""
+"""Approvals: people are asked, with a link that lets them decide once."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from activities.effect import Body, Env, effect, perform
-from activities.notifier import Letter
+from activities.effect import Env, perform
 from store import records
 from workflows.messages import Answer, Call
-
-
-class Action(Body):
-    """What was approved."""
-
-    action: str
-    amount: int | None
-
-
-execute = effect("approval.execute", Action)
 
 
 async def ask(env: Env, message: dict[str, Any]) -> Answer:
@@ -26,5 +15,4 @@ async def ask(env: Env, message: dict[str, Any]) -> Answer:
     async with env.store.reading() as tx:
         record = await records.get(tx, call.instance)
     link = env.link_for(record, str(call.body["to"])) if record else None
-    letter = Letter.model_validate({**call.body, "link": link})
-    return await perform(env, "notifier.send", call, letter, step=True)
+    return await perform(env, "notifier.send", call, {**call.body, "link": link}, step=True)

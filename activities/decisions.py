@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.signatures import Signed, decoded
 from store import audit_trail, inbox, interventions, records
-from workflows.approval import ESCALATED, EVENT, FIRST
+from workflows.approval import ESCALATED, EVENT, FIRST, V1
 from workflows.messages import Wait
 
 Via = Literal["api", "link", "event"]
@@ -97,7 +97,7 @@ async def decide(tx: AsyncConnection, decision: Decision) -> Verdict:
 
 async def _judge(tx: AsyncConnection, decision: Decision) -> Verdict:
     record = await records.get(tx, decision.instance, lock=True)
-    if record is None or record["kind"] != "approval":
+    if record is None or record["kind"] != V1.kind:
         return "unknown"
     if not decision.roles & {"approver", "director"}:
         return "role"

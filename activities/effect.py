@@ -18,30 +18,24 @@ make its effect happen at most once all the same:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import httpx
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from activities.gate import Gate
+from activities.isolation import IsolationLock
 from activities.providers import Providers
 from store import Store, attempts, interventions, records
 from workflows.messages import Answer, Call, RetryRule
 
 LOST = "engine/lost-records"  # the key of what is asked where something runs without a record
 DEADLINE = 30.0  # seconds; longer work is submitted with a key and then polled or called back
-
-
-class Body(BaseModel):
-    """Base of what is sent to a provider; a wrong body is found before it leaves."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass
@@ -55,11 +49,12 @@ class Env:
     park_after: int = 3  # dispatches alone that never ended before a step is parked
     decision_key: str = ""  # verifies decisions that were raised past the API
     link_for: Callable[[RowMapping, str], str | None] = lambda record, person: None
-    gate: Gate = field(default_factory=Gate)
+    isolation: IsolationLock = field(default_factory=IsolationLock)
     life: str | None = None  # of this process, among all that ever were
     outside: httpx.AsyncBaseTransport | None = None  # how services are reached; None: the network
 
 
+Body = Mapping[str, Any]
 Activity = Callable[[Env, dict[str, Any]], Awaitable[BaseModel | None]]
 
 
@@ -67,12 +62,12 @@ class Fault(Exception):
     """Nobody knows whether the effect happened; the same key again will tell."""
 
 
-def effect(operation: str, body: type[Body]) -> Activity:
-    """An activity that carries out `operation`, with `body` as the shape of its request."""
+def effect(operation: str) -> Activity:
+    """An activity that carries out an operation as a step of its instance."""
 
     async def activity(env: Env, message: dict[str, Any]) -> Answer:
         call = Call.model_validate(message)
-        return await perform(env, operation, call, body.model_validate(call.body), step=True)
+        return await perform(env, operation, call, call.body, step=True)
 
     return activity
 
@@ -96,7 +91,7 @@ async def perform(
     if known is not None:
         return known
     deaths = past.unfinished - env.suspect_after
-    async with env.gate.pass_(None if deaths < 0 else 2.0**deaths) as passage:
+    async with env.isolation.pass_(None if deaths < 0 else 2.0**deaths) as passage:
         try:
             number = await _begin(env, operation, call, alone=passage.alone, step=step)
         except records.Lost as lost:
@@ -245,7 +240,7 @@ async def _found(env: Env, operation: str, call: Call, first_at: datetime | None
 async def _send(env: Env, operation: str, call: Call, body: Body) -> Answer:
     content = {
         # A field that nobody fills changes no body: the key was used with the one before it.
-        **body.model_dump(mode="json", exclude_none=True),
+        **{name: value for name, value in body.items() if value is not None},
         "instance": call.instance,
         "reference": call.key,
     }

@@ -11,19 +11,18 @@ import httpx
 
 from activities import signed_controls
 from activities.effect import Env, perform
-from activities.notifier import Letter
 from store import interventions, monitors
-from workflows.health_monitor import Checks, Finding, Health, Look, Round, Untold
+from workflows.health_monitor import Checks, Finding, Health, PlanRequest, Round, Untold
 from workflows.messages import Answer, Call, IncidentKind
 
 
 async def plan(env: Env, message: dict[str, Any]) -> Round:
     """Drains the controls of a monitor and says what is left to do in its round."""
-    look = Look.model_validate(message)
+    request = PlanRequest.model_validate(message)
     async with env.store.transaction() as tx:
-        if await monitors.goes_on(tx, look.instance):
-            await signed_controls.admit(tx, env.decision_key, look)
-        return await monitors.plan(tx, look)
+        if await monitors.goes_on(tx, request.instance):
+            await signed_controls.admit(tx, env.decision_key, request)
+        return await monitors.plan(tx, request)
 
 
 async def check(env: Env, message: dict[str, Any]) -> Health:
@@ -78,8 +77,7 @@ async def alert(env: Env, message: dict[str, Any]) -> Answer:
     if settled:
         answer = Answer(result="settled")
     else:
-        letter = Letter.model_validate(call.body)
-        answer = await perform(env, "notifier.send", call, letter, step=True)
+        answer = await perform(env, "notifier.send", call, call.body, step=True)
     if answer.done:
         _, incident, what = call.key.rsplit("/", 2)
         async with env.store.transaction() as tx:

@@ -10,21 +10,21 @@ from activities import decisions
 from activities.effect import Env, tell_of_lost
 from store import inbox, interventions, records, runs
 from workflows.approval import EVENT
-from workflows.health_monitor import RING
 from workflows.messages import (
-    Beginning,
+    WAKE_UP,
+    DirectionChange,
     Ending,
     Hold,
     Incident,
     Resolution,
+    RunPermit,
     Start,
-    Taken,
-    Turn,
     Wait,
+    WaitResult,
 )
 
 
-async def begin(env: Env, message: dict[str, Any]) -> Beginning:
+async def begin(env: Env, message: dict[str, Any]) -> RunPermit:
     """Whether this run may proceed, which way, and with which input."""
     start = Start.model_validate(message)
     async with env.store.transaction() as tx:
@@ -33,7 +33,7 @@ async def begin(env: Env, message: dict[str, Any]) -> Beginning:
 
 async def turn(env: Env, message: dict[str, Any]) -> None:
     """Records a change of direction before the first effect that it leads to."""
-    change = Turn.model_validate(message)
+    change = DirectionChange.model_validate(message)
     async with env.store.transaction() as tx:
         await records.turn(tx, change)
         if change.direction == "down":
@@ -49,7 +49,7 @@ async def hold(env: Env, message: dict[str, Any]) -> None:
         )
 
 
-async def take(env: Env, message: dict[str, Any]) -> Taken:
+async def take(env: Env, message: dict[str, Any]) -> WaitResult:
     """Takes the event that a wait is for, or says until when to wait.
 
     A doorbell that carries something was rung past the API: what it carries is judged first.
@@ -88,7 +88,7 @@ async def end(env: Env, message: dict[str, Any]) -> None:
 
 
 def _carries(raised: Any) -> bool:
-    return raised not in ({}, RING, None)
+    return raised not in ({}, WAKE_UP, None)
 
 
 async def _refuse_what_carries(tx: AsyncConnection, instance: str, name: str, raised: Any) -> None:

@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.signatures import Signed, decoded
 from store import audit_trail, interventions, monitor_controls, records
-from workflows.health_monitor import RING, Control, Look
+from workflows.health_monitor import Control, PlanRequest
+from workflows.messages import WAKE_UP
 
 MAX_RAISED = 4096  # bytes of an event that came past the API
 
@@ -42,17 +43,17 @@ class SignedControl(Signed):
         return Control.model_validate(said)
 
 
-async def admit(tx: AsyncConnection, key: str, look: Look) -> None:
+async def admit(tx: AsyncConnection, key: str, request: PlanRequest) -> None:
     """Keeps what doorbells carried, where it is signed, and reports what is not."""
-    for raised in look.raised:
-        if raised in (None, {}, RING):
+    for raised in request.raised:
+        if raised in (None, {}, WAKE_UP):
             continue
         try:
-            signed = _verified(key, look.instance, raised)
-            await monitor_controls.keep(tx, look.instance, signed.control())
-            await _note(tx, look.instance, signed.by, "accepted", signed.event_id)
+            signed = _verified(key, request.instance, raised)
+            await monitor_controls.keep(tx, request.instance, signed.control())
+            await _note(tx, request.instance, signed.by, "accepted", signed.event_id)
         except (ValueError, records.Conflict) as error:
-            await _refuse(tx, look.instance, _why(error))
+            await _refuse(tx, request.instance, _why(error))
 
 
 def _verified(key: str, instance: str, raised: Any) -> SignedControl:

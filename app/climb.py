@@ -22,7 +22,7 @@ from activities.effect import Env
 from app.engine import ENDED, Engine, EngineConfused, EngineUnavailable
 from app.load import LONGEST, Brake
 from app.settings import Settings
-from store import desired_state, interventions, ladder, records
+from store import desired_state, interventions, ladder, queue, records
 from workflows.messages import Ending, Incident, IncidentKind
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Climb:
     async def sweep(self, report: Any) -> None:
         """Looks at those that are late, a page at a time, so that none of them hides another."""
         async with self._env.store.reading() as tx:
-            load = await ladder.load(tx, self._brake.probed)
+            load = await queue.load(tx, self._brake.probed)
         self._brake.look(records.now(), load)
         await self._hear_encouragement()
         await self._tell_of_stall(load.queued)

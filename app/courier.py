@@ -15,10 +15,11 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.effect import Env, Fault, perform
-from activities.payment import Refund
 from app import notices
 from store import attempts, inbox, interventions, records
 from store.pauses import CLAIM
+from workflows import of_record
+from workflows.definition import Late
 from workflows.messages import Answer, Call, Incident
 
 log = logging.getLogger(__name__)
@@ -104,28 +105,34 @@ class Courier:
 
     async def _settle_late(self, event: Any) -> None:
         """An event came after the end: it is made good, or asked about, or changes nothing."""
-        by = "ignored"
-        if event["type"] == "payment.captured" and event["outcome"] in RETURNED:
-            by = "courier"
-            if not await self._refund_late(event):
-                return
-        elif event["type"] in CONTRADICTIONS.get(event["outcome"], ()):
-            by = "courier"
+        workflow = of_record(event)
+        made_of = workflow.made_of(event["type"], event["outcome"])
+        if made_of == "undo" and not await self._undo_late(event, workflow.late[event["type"]]):
+            return
+        if made_of == "ask":
             await self._contradiction(event, f"{event['type']} after the end")
+        by = "ignored" if made_of == "nothing" else "courier"
         async with self._env.store.transaction() as tx:
             await inbox.consumed(tx, event["instance"], event["name"], event["event_id"], by=by)
 
-    async def _refund_late(self, event: Any) -> bool:
-        """Gives money back that came after the end; `False` while that is still to be done."""
-        instance = event["instance"]
-        call = Call(instance=instance, key=f"{instance}/late_refund", undoes=f"{instance}/charge")
-        answer = await self._effect("payment.refund", call, Refund())
+    async def _undo_late(self, event: Any, late: Late) -> bool:
+        """Takes back what came after the end; `False` while that is still to be done.
+
+        Raises:
+            LookupError: the workflow does not say how.
+        """
+        if late.undo is None or late.undoes is None:
+            raise LookupError(f"nothing undoes a late {event['type']}")
+        instance, name = event["instance"], late.undo.name
+        undoes = f"{instance}/{late.undoes.name}"
+        call = Call(instance=instance, key=f"{instance}/{name}", undoes=undoes)
+        answer = await self._effect(late.undo.do, call, {})
         if answer is None or answer.result == "pending":
             if event["raises"] >= GIVE_NOTICE:
-                await self._contradiction(event, "the late refund is still not made")
+                await self._contradiction(event, f"{name} is still not made")
             return False
         if not answer.done:
-            await self._contradiction(event, f"late refund {answer.result}: {answer.reason}")
+            await self._contradiction(event, f"{name} {answer.result}: {answer.reason}")
         return True
 
     async def _contradiction(self, event: Any, reason: str) -> None:
@@ -157,7 +164,7 @@ class Courier:
             said = f"{answer.result}: {answer.reason}" if answer else "nothing"
             log.error("%s was not accepted, try %d: %s", call.key, row["alert_tries"] + 1, said)
             return False
-        log.error("intervention %s: %s (%s)", row["id"], row["reason"], notice.letter.template)
+        log.error("intervention %s: %s (%s)", row["id"], row["reason"], notice.letter["template"])
         async with self._env.store.transaction() as tx:
             await interventions.told(tx, row["id"], **notice.then)
             if notice.before:
@@ -173,18 +180,3 @@ class Courier:
         finally:
             async with self._env.store.transaction() as tx:
                 await attempts.condense(tx, call.key)
-
-
-# The outcomes that gave back what was taken, and so give back what comes late.
-RETURNED = ("COMPENSATED", "REFUSED")
-
-# What a provider may say after the end that cannot both be true with the outcome.
-CONTRADICTIONS = {
-    # What a person has ended by hand, a person looks at again.
-    "TERMINATED": ("payment.captured",),
-    "SETTLED": ("payment.captured",),
-    "SIGNED": ("signing.declined",),
-    "FULFILLED": ("warehouse.not_found", "payment.failed"),
-    "COMPENSATED": ("carrier.picked_up",),
-    "REFUSED": ("carrier.picked_up",),
-}

@@ -15,6 +15,7 @@ from starlette.routing import Match, Route
 
 from store import unavailable
 from store.records import Conflict
+from workflows import UnknownKind
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,11 @@ async def _store(_: Request, error: Exception) -> JSONResponse:
     return document(503, "store-unavailable", "Try again", "the store does not answer")
 
 
+async def _unknown_kind(_: Request, error: Exception) -> JSONResponse:
+    # While replicas are replaced: one that has the newer release knows it.
+    return document(503, "unknown-kind", "Try again", str(error))
+
+
 async def _bug(_: Request, error: Exception) -> JSONResponse:
     return document(500, "internal", "Our mistake")
 
@@ -117,4 +123,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     for kind in (exc.SQLAlchemyError, OSError):
         app.add_exception_handler(kind, _store)
+    app.add_exception_handler(UnknownKind, _unknown_kind)
     app.add_exception_handler(Exception, _bug)

@@ -17,8 +17,8 @@ from activities.effect import Env
 from app.audit import undo_without_engine
 from app.engine import Engine, EngineConfused, EngineUnavailable
 from store import inbox, interventions, ladder, records
-from workflows import steps_of
-from workflows.messages import Incident, Turn
+from workflows import UnknownKind, of_record
+from workflows.messages import DirectionChange, Incident
 
 log = logging.getLogger(__name__)
 
@@ -112,19 +112,21 @@ async def _turn_down(env: Env, id: str, cause: str) -> list[str] | None:
         # The record's lock keeps others out: what is kept from now on finds it on its way down.
         unheard = await inbox.unheard(tx, id)
         if not unheard:
-            await records.turn(tx, Turn(instance=id, direction="down", reason=cause[:500]))
+            await records.turn(
+                tx, DirectionChange(instance=id, direction="down", reason=cause[:500])
+            )
             await interventions.close_forward(tx, id)
     return unheard
 
 
 def _undos(record: Any) -> bool:
-    return any(step.undo for step in steps_of(record))
+    return any(step.undo for step in of_record(record).steps)
 
 
 def _readable(record: Any) -> bool:
     try:
-        steps_of(record)
-    except (LookupError, ValidationError):
+        of_record(record).input.accepted(record["input"])
+    except (UnknownKind, ValidationError):
         return False
     return True
 

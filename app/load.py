@@ -15,13 +15,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Set
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import inf
 from typing import Any, Literal
 
-WINDOW = 60.0  # seconds over which progress is counted
-CROWD = 20  # instances that are due; fewer are no queue
+from store.queue import CROWD, WINDOW, Load
+
 TIMES = 10.0  # one of 20,000 is still not served by then
 CEILING = 50  # instances that one sweep wakes or runs again, at most
 PROBES = 3  # those of each kind while nothing moves
@@ -30,15 +29,6 @@ MOVES = 10  # signs of progress that one woken instance may leave, at most
 REMEMBERED = 20_000  # looks at the load; more than a day of them
 
 Repair = Literal["wake", "run"]
-
-
-@dataclass(frozen=True)
-class Load:
-    """What the store shows of the engine's work."""
-
-    queued: int  # instances of which something is to be heard by now
-    moves: int  # signs of progress within `WINDOW`
-    got_on: Set[str] = frozenset()  # of those that were probed, who got anywhere since
 
 
 class Probes:

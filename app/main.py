@@ -12,19 +12,16 @@ from typing import Any
 from fastapi import FastAPI
 
 from activities.effect import Env
-from activities.gate import Gate
+from activities.isolation import IsolationLock
 from app import errors, openapi, singleton
 from app.api import (
     actions,
     approvals,
     audit,
-    deployments,
-    documents,
     health,
     interventions,
     monitors,
-    orders,
-    tasks,
+    starts,
     webhooks,
     workflows,
 )
@@ -42,21 +39,30 @@ from app.worker import Worker, make_env
 from store import processes
 from store.migrate import migrate
 
-STARTS = (orders, tasks, deployments, approvals, documents, monitors)
-ROUTES = (*STARTS, workflows, actions, interventions, audit, webhooks, health)
+ROUTES = (
+    starts,
+    approvals,
+    monitors,
+    workflows,
+    actions,
+    interventions,
+    audit,
+    webhooks,
+    health,
+)
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
-    life, gate = str(uuid.uuid4()), Gate()
-    env = make_env(settings, life=life, gate=gate)
+    life, isolation = str(uuid.uuid4()), IsolationLock()
+    env = make_env(settings, life=life, isolation=isolation)
     await migrate(env.store)
     async with env.store.transaction() as tx:
         # Before the first dispatch: what the life before left unfinished is told from work.
         await processes.begin(tx, life, f"{socket.gethostname()}:{settings.port}")
     watcher = Watcher(SidecarSettings(), settings.wedge_after)
-    worker = Worker(settings, lambda: watcher.reachable, life, gate)
+    worker = Worker(settings, lambda: watcher.reachable, life, isolation)
     holder = f"{socket.gethostname()}:{life}"
     background = compose(app, env, Engine(), watcher, worker.ready, holder)
     # HTTP answers before there is a sidecar: neither waits for the other.

@@ -14,8 +14,6 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from activities.notifier import Letter
-
 ON_CALL = "on-call"
 
 
@@ -36,7 +34,7 @@ class Notice:
     """
 
     key: str
-    letter: Letter
+    letter: Mapping[str, Any]
     then: dict[str, Any]
     before: str | None = None
 
@@ -74,13 +72,13 @@ def _escalation_at(row: Mapping[str, Any], pace: Pace) -> datetime:
 
 
 def _alert(row: Mapping[str, Any], at: datetime) -> Notice:
-    letter = Letter(to=ON_CALL, template=f"intervention_{row['kind']}")
+    letter = {"to": ON_CALL, "template": f"intervention_{row['kind']}"}
     return Notice(f"{row['id']}/alert", letter, {"alerted_at": at})
 
 
 def _reminder(row: Mapping[str, Any], at: datetime) -> Notice:
     number = row["reminders"] + 1
-    letter = Letter(to=ON_CALL, template="intervention_reminder", about=row["id"])
+    letter = {"to": ON_CALL, "template": "intervention_reminder", "about": row["id"]}
     return Notice(
         f"{row['id']}/remind/{number}",
         letter,
@@ -90,5 +88,5 @@ def _reminder(row: Mapping[str, Any], at: datetime) -> Notice:
 
 
 def _escalation(row: Mapping[str, Any], pace: Pace, at: datetime) -> Notice:
-    letter = Letter(to=pace.escalate_to, template="intervention_escalation", about=row["id"])
+    letter = {"to": pace.escalate_to, "template": "intervention_escalation", "about": row["id"]}
     return Notice(f"{row['id']}/escalate", letter, {"escalated_at": at})

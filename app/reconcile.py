@@ -21,9 +21,9 @@ from activities.effect import Env
 from app import last_resort, singleton
 from app.climb import Climb, tell
 from app.engine import ENDED, Engine, EngineConfused, EngineUnavailable
-from app.load import CROWD
 from app.settings import Settings
 from store import interventions, ladder, records
+from store.queue import CROWD
 
 log = logging.getLogger(__name__)
 

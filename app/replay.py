@@ -20,7 +20,7 @@ from dapr.ext.workflow import DaprWorkflowContext
 from dapr.ext.workflow._durabletask import worker as sdk
 from google.protobuf.json_format import MessageToDict, ParseDict
 
-from workflows import VERSIONS, Version, function
+from workflows import WORKFLOWS, Workflow, function
 from workflows.definition import WorkflowFunction
 
 
@@ -37,12 +37,12 @@ class Divergence:
         return f"{self.history}: at event {self.event}: {self.why}"
 
 
-def registry(versions: tuple[Version, ...] = VERSIONS) -> Any:
+def registry(workflows: tuple[Workflow, ...] = WORKFLOWS) -> Any:
     """The SDK's registry with these workflows."""
     found = sdk._Registry()
-    for version in versions:
-        run = _as_registered(function(version, versions))
-        found.add_named_orchestrator(version.kind, run, version.name, version.latest)
+    for workflow in workflows:
+        run = _as_registered(function(workflow, workflows))
+        found.add_named_orchestrator(workflow.kind, run, workflow.version, workflow.latest)
     return found
 
 
@@ -65,9 +65,9 @@ def load(path: Path) -> list[Any]:
     return [ParseDict(event, pb.HistoryEvent()) for event in content["events"]]
 
 
-def replay(path: Path, versions: tuple[Version, ...] = VERSIONS) -> Divergence | None:
+def replay(path: Path, workflows: tuple[Workflow, ...] = WORKFLOWS) -> Divergence | None:
     """Replays one history; `None` when today's code takes the recorded path to its end."""
-    return next(_divergences(path.stem, load(path), registry(versions)), None)
+    return next(_divergences(path.stem, load(path), registry(workflows)), None)
 
 
 def _divergences(name: str, events: list[Any], known: Any) -> Iterator[Divergence]:

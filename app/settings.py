@@ -17,16 +17,25 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from activities import ACTIVITIES
 from activities.effect import DEADLINE
+from activities.operations import OPERATIONS
 from app.housekeeping import Keep
 from app.notices import Pace
 from app.security import key_of
+from workflows import WORKFLOWS
+from workflows.approval import Rules as ApprovalRules
 
-OUR_OWN = frozenset({"record", "health", "provider"})  # activities of no provider of their own
+SOURCES = frozenset().union(*(workflow.hears for workflow in WORKFLOWS))
 
 
-Source = Literal["carrier", "warehouse", "signing", "payment"]
+def _heard(source: str) -> str:
+    if source not in SOURCES:
+        raise ValueError(f"no workflow hears it; {', '.join(sorted(SOURCES))}")
+    return source
+
+
+# A provider that calls back.
+Source = Annotated[str, AfterValidator(_heard), Field(json_schema_extra={"enum": sorted(SOURCES)})]
 
 
 def _strong(secret: SecretStr) -> SecretStr:
@@ -54,31 +63,6 @@ class Provider(BaseModel):
     token: SecretStr | None = Field(default=None, min_length=1, description="sent as a bearer")
     timeout: float | None = Field(default=None, gt=0, le=DEADLINE)
     connections: int = Field(default=100, ge=1, le=1000)
-
-
-class ApprovalRules(BaseModel):
-    """The server's rules for approvals; amounts in minor units.
-
-    An amount decides, because it is what is executed. Only an action that these rules call free
-    of amounts may go by its priority; one that they always ask about goes by neither.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    automatic_below: int = Field(default=100_000, ge=0)
-    automatic_priorities: tuple[str, ...] = ("low",)
-    amount_free: tuple[str, ...] = ()
-    always_asked: tuple[str, ...] = ()
-    approvers: tuple[str, ...] = ("approver",)
-    director: str = "director"
-
-    def automatic(self, action: str, amount: int | None, priority: str | None) -> bool:
-        """Whether an action is approved without a person."""
-        if action in self.always_asked:
-            return False
-        if action in self.amount_free:
-            return amount is None and priority in self.automatic_priorities
-        return amount is not None and amount < self.automatic_below
 
 
 class Settings(BaseSettings):
@@ -113,6 +97,7 @@ class Settings(BaseSettings):
     decision_key: SecretStr = Field(
         default=SecretStr(""), description="signs links and decisions; empty: there are none"
     )
+    # By the kind of workflow that they are the rules of.
     approval: ApprovalRules = ApprovalRules()
     key_ttl: float = 82_800
     suspect_after: int = 2
@@ -161,7 +146,7 @@ class Settings(BaseSettings):
     @field_validator("providers")
     @classmethod
     def _known(cls, providers: dict[str, Provider]) -> dict[str, Provider]:
-        known = {operation.partition(".")[0] for operation in ACTIVITIES} - OUR_OWN
+        known = {operation.partition(".")[0] for operation in OPERATIONS}
         if strange := providers.keys() - known:
             raise ValueError(
                 f"no provider {', '.join(sorted(strange))}; {', '.join(sorted(known))}"

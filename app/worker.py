@@ -15,12 +15,12 @@ from dapr.ext.workflow.logger import LoggerOptions
 
 from activities import ACTIVITIES
 from activities.effect import Activity, Env
-from activities.gate import Gate
+from activities.isolation import IsolationLock
 from activities.providers import Providers
 from app.links import link_for
 from app.settings import Provider, Settings
 from store import Store
-from workflows import VERSIONS, function
+from workflows import WORKFLOWS, function
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +33,12 @@ def make_env(
     store: Store | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     life: str | None = None,
-    gate: Gate | None = None,
+    isolation: IsolationLock | None = None,
 ) -> Env:
     """What activities work with, for the event loop that will use it.
 
     `transport` carries what leaves the application over something else than the network; `life`
-    and `gate` are those of the process, whichever of its event loops this is for.
+    and `isolation` are those of the process, whichever of its event loops this is for.
     """
     return Env(
         store=store or Store(settings.database_url, timeout=settings.store_timeout),
@@ -49,7 +49,7 @@ def make_env(
         park_after=settings.park_after,
         decision_key=settings.decision_key.get_secret_value(),
         link_for=partial(link_for, settings),
-        gate=gate or Gate(),
+        isolation=isolation or IsolationLock(),
         life=life,
     )
 
@@ -78,22 +78,22 @@ class Worker:
         settings: Settings,
         sidecar_reachable: Callable[[], bool],
         life: str | None = None,
-        gate: Gate | None = None,
+        isolation: IsolationLock | None = None,
     ) -> None:
         self._sidecar_reachable = sidecar_reachable
-        self._env = make_env(settings, life=life, gate=gate)
+        self._env = make_env(settings, life=life, isolation=isolation)
         self._runtime: Any = WorkflowRuntime(
             logger_options=LoggerOptions(log_level=logging.WARNING)
         )
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self._started = threading.Event()
         self._stopping = threading.Event()
-        for version in VERSIONS:
+        for workflow in WORKFLOWS:
             self._runtime.register_versioned_workflow(
-                function(version, VERSIONS),
-                name=version.kind,
-                version_name=version.name,
-                is_latest=version.latest,
+                function(workflow, WORKFLOWS),
+                name=workflow.kind,
+                version_name=workflow.version,
+                is_latest=workflow.latest,
             )
         for name, activity in ACTIVITIES.items():
             self._runtime.register_activity(bind(self._env, name, activity), name=name)

@@ -31,7 +31,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     option("host", "address to listen on", "127.0.0.1")
     option("port", "port to listen on", "8100")
     option("data", "directory of the journal, made if need be")
-    option("config", "declared operations", str(Path(__file__).with_name("providers.toml")))
+    option("config", "file that declares the operations, TOML")
     option("webhook-url", "callbacks go to URL/webhooks/SOURCE", "http://127.0.0.1:8000")
     option(
         "webhook-secret", "signs callbacks; flags show in the process list, so prefer the variable"

@@ -152,7 +152,7 @@ def downstream(
         "--host": LOOPBACK,
         "--port": settings.downstream_port,
         "--data": settings.data_dir / "downstream",
-        "--config": ROOT / "downstream" / "providers.toml",
+        "--config": ROOT / "activities" / "providers.toml",
         "--webhook-url": f"http://{LOOPBACK}:{settings.port}",
     }
     flags = (str(part) for pair in arguments.items() for part in pair)

@@ -133,7 +133,7 @@ def moment(text: str) -> float:
 @cache
 def undoes() -> Mapping[str, str]:
     """Undo operations, and what each of them undoes."""
-    declared = load(ROOT / "downstream" / "providers.toml").operations
+    declared = load(ROOT / "activities" / "providers.toml").operations
     return {each.undo: name for name, each in declared.items() if each.undo}
 
 

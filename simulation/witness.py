@@ -21,7 +21,7 @@ from downstream.script import Script
 from downstream.store import Store
 from simulation.outsiders import WEBHOOK_SECRET, secrets
 
-PROVIDERS = Path(__file__).parent.parent / "downstream/providers.toml"
+PROVIDERS = Path(__file__).parent.parent / "activities/providers.toml"
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -87,8 +88,8 @@ async def end_terminated(tx: AsyncConnection, id: str, by: str) -> bool:
     return True
 
 
-async def roll_back(tx: AsyncConnection, id: str, reason: str) -> bool:
-    """Reopens an ended instance on its way down; `False` if it is not one that succeeded.
+async def roll_back(tx: AsyncConnection, id: str, done: Collection[str], reason: str) -> bool:
+    """Reopens an ended instance on its way down; `False` if its outcome is none that means `done`.
 
     The ladder begins anew, as after a person's `retry`: what was lost of its first life is no
     reason to give up its second.
@@ -96,7 +97,7 @@ async def roll_back(tx: AsyncConnection, id: str, reason: str) -> bool:
     at = records.now()
     reopened = await tx.execute(
         update(table)
-        .where(table.c.id == id, table.c.state == "ended", table.c.outcome == "READY")
+        .where(table.c.id == id, table.c.state == "ended", table.c.outcome.in_(done))
         .values(
             state="accepted",
             status="ACCEPTED",

@@ -132,7 +132,12 @@ async def page(
 
 
 _ACCOUNTS = select(
-    records.c.id, records.c.kind, records.c.state, records.c.outcome, records.c.ended_at
+    records.c.id,
+    records.c.kind,
+    records.c.version,
+    records.c.state,
+    records.c.outcome,
+    records.c.ended_at,
 ).where(records.c.id.in_(bindparam("ids", expanding=True)))
 
 

@@ -18,7 +18,7 @@ from store import columns, insert_once, records
 from store.pauses import claim, pause
 from store.schema import inbox, waits
 from store.schema import records as record_table
-from workflows.messages import Event, Taken, Wait
+from workflows.messages import Event, Wait, WaitResult
 
 # Names that an instance may hear at any moment, whatever it waits for.
 ALWAYS_RAISED = ("cancel", "control")
@@ -90,34 +90,34 @@ async def _expect_to_be_heard(tx: AsyncConnection, instance: str, at: datetime) 
     )
 
 
-async def take(tx: AsyncConnection, wait: Wait) -> Taken:
+async def take(tx: AsyncConnection, wait: Wait) -> WaitResult:
     """Gives the wait its event, the same one whenever the same wait asks again."""
     record = await records.get(tx, wait.instance, lock=True)
     if record is None:
         raise records.Lost(f"there is no record of {wait.instance}")
     if wait.name == "cancel" and record["pivoted"]:
-        return Taken()  # too late, in this run and in every later one
+        return WaitResult()  # too late, in this run and in every later one
     row = await _wait_row(tx, wait)
     if row is not None and row["state"] in ("claimed", "taken"):
         claimed = await _event(tx, wait, row["event_id"])
         if row["state"] == "claimed":
             await _consume(tx, wait, claimed)
             await records.progress(tx, wait.instance, status="RUNNING")
-        return Taken(event=claimed)
+        return WaitResult(event=claimed)
     if row is not None and row["state"] == "expired":
-        return Taken(expired=True)
+        return WaitResult(expired=True)
     await _ignore_others(tx, wait)
     event = await _oldest_unconsumed(tx, wait)
     if event is not None:
         await _consume(tx, wait, event)
         await records.progress(tx, wait.instance, status="RUNNING")
-        return Taken(event=event)
+        return WaitResult(event=event)
     if row is None:
-        return Taken()
+        return WaitResult()
     if wait.final:
         await _set_wait(tx, wait, state="expired")
         await records.progress(tx, wait.instance, status="RUNNING")
-        return Taken(expired=True)
+        return WaitResult(expired=True)
     due = row["due_at"]
     if wait.ahead:
         await records.progress(tx, wait.instance, status="RUNNING")
@@ -131,7 +131,7 @@ async def take(tx: AsyncConnection, wait: Wait) -> Taken:
             due_at=due,
             expected_at=due,
         )
-    return Taken(due=due)
+    return WaitResult(due=due)
 
 
 _WAIT = select(waits).where(
@@ -273,7 +273,7 @@ async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
 
 
 _LATE = (
-    select(inbox, record_table.c.kind, record_table.c.outcome)
+    select(inbox, record_table.c.kind, record_table.c.version, record_table.c.outcome)
     .join(record_table, record_table.c.id == inbox.c.instance)
     .where(
         inbox.c.consumed_at.is_(None),

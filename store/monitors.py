@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from store import insert_once, monitor_controls, records
 from store.schema import attempts, incidents, monitors
 from store.schema import records as record_table
-from workflows.health_monitor import Alert, Checks, Damping, Finding, Look, Round
+from workflows.health_monitor import Alert, Checks, Damping, Finding, PlanRequest, Round
 
 MOST = 10  # alerts that are sent in one round; the others are due in the next
 SHOWN = 1  # incidents before the newest whose attempts are kept for the timeline
@@ -35,7 +35,7 @@ async def goes_on(tx: AsyncConnection, id: str) -> bool:
     return record is not None and record["state"] != "ended"
 
 
-async def plan(tx: AsyncConnection, look: Look) -> Round:
+async def plan(tx: AsyncConnection, look: PlanRequest) -> Round:
     """Drains the controls; what is left to do in this round, or in the newest one that is known."""
     record = await records.get(tx, look.instance, lock=True)
     if record is None or record["state"] == "ended":
@@ -197,7 +197,7 @@ async def _follow(
 
 def _damping(record: RowMapping) -> Damping:
     # Monitors that were started before there was damping name none.
-    return Damping.model_validate(record["input"].get("damping", {}))
+    return Damping.accepted(record["input"].get("damping", {}))
 
 
 async def _flaps(tx: AsyncConnection, record: RowMapping, n: int, at: datetime) -> bool:

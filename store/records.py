@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from store import columns, insert_once
 from store.clock import now as now
 from store.schema import inbox, records
-from workflows.messages import Ending, Turn
+from workflows.messages import DirectionChange, Ending
 
 OPEN = records.c.state != "ended"
 MAX_PAUSE = 60.0  # seconds between two tries to start an instance
@@ -310,7 +310,7 @@ async def expect(tx: AsyncConnection, id: str, at: datetime) -> None:
     )
 
 
-async def turn(tx: AsyncConnection, turn: Turn) -> None:
+async def turn(tx: AsyncConnection, turn: DirectionChange) -> None:
     """Records a change of direction before the first effect that it leads to."""
     values = turn.model_dump(include={"direction", "reason", "refused"})
     await progress(tx, turn.instance, status="RUNNING", **values)

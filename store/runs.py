@@ -8,13 +8,13 @@ from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store import attempts, inbox, interventions, records
-from workflows.messages import Beginning, Start
+from workflows.messages import RunPermit, Start
 
 # One alert for all of them until somebody has looked: whoever can forge one start can forge many.
 FORGED = "engine/forged-start"
 
 
-async def begin(tx: AsyncConnection, start: Start) -> Beginning:
+async def begin(tx: AsyncConnection, start: Start) -> RunPermit:
     """Tells a run whether it may proceed, which way, and with which input.
 
     A run that is not the record's has no effect: nobody accepted it.
@@ -25,9 +25,9 @@ async def begin(tx: AsyncConnection, start: Start) -> Beginning:
         if flaw:
             reason = f"the engine was made to run {start.kind} as {start.engine_id}: {flaw}"
             await interventions.ask_once(tx, "-", FORGED, "forged", reason)
-        return Beginning(proceed=False, reason=flaw or "run under another name since")
+        return RunPermit(proceed=False, reason=flaw or "run under another name since")
     if record["state"] == "ended":
-        return Beginning(proceed=False, reason="ended", outcome=record["outcome"])
+        return RunPermit(proceed=False, reason="ended", outcome=record["outcome"])
     down = await records.cancelled(tx, record)
     cancelled = down and record["direction"] == "forward"
     version = record["version"] or start.version
@@ -39,7 +39,7 @@ async def begin(tx: AsyncConnection, start: Start) -> Beginning:
         started_at=record["started_at"] or records.now(),
         version=version,
     )
-    return Beginning(
+    return RunPermit(
         proceed=True,
         input=record["input"],
         version=version,

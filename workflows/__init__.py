@@ -1,65 +1,55 @@
 """Durable workflows: pure generators. No I/O, clock, randomness or environment lives here.
 
-Every workflow is registered as a versioned type from its first day, so that a change of its
-steps is a new version and instances under way finish on the old one.
+One file is one workflow, with everything that is known of it, and is found by being here. Every
+workflow is registered as a versioned type from its first day, so that a change of its steps is a
+new version and instances under way finish on the old one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
-from workflows import (
-    approval,
-    document_signing,
-    health_monitor,
-    model_deployment,
-    order_fulfilment,
-    task_processing,
-)
-from workflows.definition import Version, function
-from workflows.saga import Step
+from workflows.definition import Workflow, function
 
-__all__ = ["VERSIONS", "Version", "function", "latest", "steps_of"]
-
-VERSIONS: tuple[Version, ...] = (
-    order_fulfilment.V1,
-    task_processing.V1,
-    model_deployment.V1,
-    approval.V1,
-    document_signing.V1,
-    health_monitor.V1,
-)
+__all__ = ["WORKFLOWS", "UnknownKind", "Workflow", "function", "latest", "of_record"]
 
 
-def latest(kind: str) -> Version:
+def _found() -> Iterator[Workflow]:
+    for module in iter_modules(__path__):
+        names = vars(import_module(f"{__name__}.{module.name}"))
+        yield from (each for each in names.values() if isinstance(each, Workflow))
+
+
+WORKFLOWS: tuple[Workflow, ...] = tuple(_found())
+
+
+class UnknownKind(LookupError):
+    """There is no such kind of workflow in this release; another may have it."""
+
+
+def latest(kind: str) -> Workflow:
     """The version that new instances of a kind run.
 
     Raises:
-        LookupError: there is no such kind.
+        UnknownKind: there is none in this release.
     """
-    known = (version for version in VERSIONS if version.kind == kind and version.latest)
+    known = (each for each in WORKFLOWS if each.kind == kind and each.latest)
     if (found := next(known, None)) is None:
-        raise LookupError("there is no such kind of workflow")
+        raise UnknownKind(f"this release knows no {kind}")
     return found
 
 
-def of_record(kind: str, name: str | None) -> Version:
+def of_record(record: Any) -> Workflow:
     """The version that an instance took when it began, or would take if it began now.
 
+    `record` is a row that has its `kind` and `version`.
+
     Raises:
-        LookupError: there is no such kind.
+        UnknownKind: there is none in this release.
     """
-    known = (each for each in VERSIONS if each.kind == kind and each.name == name)
+    kind, version = record["kind"], record["version"]
+    known = (each for each in WORKFLOWS if each.kind == kind and each.version == version)
     return next(known, None) or latest(kind)
-
-
-def steps_of(record: Mapping[str, Any]) -> Sequence[Step]:
-    """The steps of an instance in order, as its version has them.
-
-    Raises:
-        LookupError: there is no such kind.
-        ValidationError: the input cannot be read.
-    """
-    version = of_record(record["kind"], record["version"])
-    return version.steps(version.input.model_validate(record["input"]))

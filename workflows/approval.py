@@ -7,42 +7,94 @@ whoever asked was told which.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from workflows.definition import Version
-from workflows.instance import Yields
-from workflows.messages import Event, Message, RetryRule
-from workflows.saga import Saga, Step
+from workflows.definition import Acceptance, Workflow
+from workflows.inputs import HOUR, WHOLE, Input, Phrase, Timeout, Word
+from workflows.instance import End, Yields
+from workflows.messages import Event
+from workflows.saga import Saga
+from workflows.steps import Step
 
+ASK = Step("notify", "approval.ask", on_failure="ask")
 EXECUTE = Step("execute", "approval.execute")
 TELL = Step("notify", "notifier.send")
 
-HOUR = 3_600
 EVENT = "approval_received"
 # The two waits of one approval, in order: for anybody who may approve, then for the director alone.
 FIRST, ESCALATED = f"{EVENT}/1", f"{EVENT}/2"
 
 
-class Approval(Message):
-    """What the workflow needs of an approval. Durations are seconds; `amount` in minor units."""
+class Rules(BaseModel):
+    """The server's rules for approvals; amounts in minor units.
 
-    id: str
-    title: str
+    An amount decides, because it is what is executed. Only an action that these rules call free
+    of amounts may go by its priority; one that they always ask about goes by neither.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    automatic_below: int = Field(default=100_000, ge=0)
+    automatic_priorities: tuple[str, ...] = ("low",)
+    amount_free: tuple[str, ...] = ()
+    always_asked: tuple[str, ...] = ()
+    approvers: tuple[str, ...] = ("approver",)
+    director: str = "director"
+
+    def automatic(self, action: str, amount: int | None, priority: str | None) -> bool:
+        """Whether an action is approved without a person."""
+        if action in self.always_asked:
+            return False
+        if action in self.amount_free:
+            return amount is None and priority in self.automatic_priorities
+        return amount is not None and amount < self.automatic_below
+
+
+class ApprovalRequest(Input):
+    """Something to be approved; `amount` in minor units. Durations are seconds."""
+
+    title: Phrase
+    action: Word
+    amount: Annotated[int, Field(ge=0, le=10**12), WHOLE] | None = None
+    priority: Word | None = None
+    escalate_after: Timeout = 48 * HOUR
+    expire_after: Timeout = 72 * HOUR
+
+
+class Approval(ApprovalRequest):
+    """What was asked for, by whom, and what the server's rules made of it then."""
+
     requester: str
-    action: str
-    amount: int | None = None
-    priority: str | None = None
     automatic: bool
     approvers: list[str]
     director: str
-    escalate_after: float = 48 * HOUR
-    expire_after: float = 72 * HOUR
-    retry: RetryRule = Field(default_factory=RetryRule)
 
 
-def approval(saga: Saga, request: Approval) -> Yields[str]:
+AUTOMATIC = {
+    "who": "the server's rules",
+    "via": "rules",
+    "what": "approve",
+    "verdict": "automatic",
+    "event_id": None,
+}
+
+
+def _accept(request: ApprovalRequest, subject: str, rules: Rules) -> Acceptance:
+    """Fixes the rules at acceptance: a change of them does not reach what is under way."""
+    automatic = rules.automatic(request.action, request.amount, request.priority)
+    fixed = {
+        "requester": subject,
+        "automatic": automatic,
+        "approvers": list(rules.approvers),
+        "director": rules.director,
+    }
+    return Acceptance(fixed, audit=AUTOMATIC if automatic else None)
+
+
+def approval(saga: Saga, request: Approval) -> Yields[End]:
     """Ends APPROVED with the action executed, REJECTED, TIMED_OUT, or CANCELLED."""
     decision: list[Event | None] = []
 
@@ -62,9 +114,8 @@ def approval(saga: Saga, request: Approval) -> Yields[str]:
 
     def ask(whom: str, people: list[str]) -> Yields[None]:
         for number, person in enumerate(people, 1):
-            letter = {"to": person, "template": "please_decide", "about": request.id}
-            step = Step(f"notify_{whom}/{number}", "approval.ask", on_failure="ask")
-            yield from saga.step(step, letter)
+            letter = {"to": person, "template": "please_decide", "about": saga.id}
+            yield from saga.step(replace(ASK, name=f"notify_{whom}/{number}"), letter)
 
     outcome = yield from saga.run(forward)
     made = decision[0] if decision else None
@@ -75,7 +126,7 @@ def approval(saga: Saga, request: Approval) -> Yields[str]:
         yield from saga.must(EXECUTE, body)
     letter = {"to": request.requester, "template": f"approval_{word.lower()}"}
     yield from saga.must(TELL, {**letter, **how})
-    return (yield from saga.end(word, outcome.reason, how))
+    return End(word, outcome.reason, how)
 
 
 def _word(request: Approval, decision: Event | None) -> str:
@@ -96,4 +147,15 @@ def _how(request: Approval, decision: Event | None) -> dict[str, Any]:
     return {name: value for name, value in said.items() if value}
 
 
-V1 = Version("approval", "v1", approval, Approval)
+V1 = Workflow(
+    kind="approval",
+    version="v1",
+    path="/approvals",
+    input=Approval,
+    request=ApprovalRequest,
+    accept=_accept,
+    body=approval,
+    others=(ASK, EXECUTE, TELL),
+    done={"APPROVED"},
+    undone={"REJECTED", "TIMED_OUT", "CANCELLED"},
+)

@@ -6,37 +6,53 @@ wait, so the instance needs no memory beyond who is still missing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from workflows.definition import Version
-from workflows.instance import Abort, Yields
-from workflows.messages import Message, Pivot, RetryRule
-from workflows.saga import Saga, Step
+from workflows.definition import Late, Workflow
+from workflows.inputs import DAY, Input, Phrase, Timeout, Word
+from workflows.instance import Abort, End, Yields
+from workflows.messages import Pivot
+from workflows.saga import Saga
+from workflows.steps import Step, Undo
 
-SEND = Step("send", "signing.send", "void", "signing.void")
-STEPS = (SEND,)
+SEND = Step("send", "signing.send", Undo("void", "signing.void"))
+REMIND = Step("remind", "notifier.send", on_failure="ask")
 TELL = Step("notify", "notifier.send")
 
-DAY = 86_400
 SIGNED, DECLINED = "signing.signed", "signing.declined"
 EXPIRED = "the signing deadline passed"
+DONE = {"SIGNED"}
 
 
-class Document(Message):
-    """What the workflow needs of a document. Durations are seconds."""
-
-    id: str
-    title: str
-    requester: str
-    signers: list[str]
-    signing_timeout: float = 30 * DAY
-    reminder_interval: float = 7 * DAY
-    retry: RetryRule = Field(default_factory=RetryRule)
+def _distinct(signers: list[str]) -> list[str]:
+    if len(set(signers)) < len(signers):
+        raise ValueError("a signer is named twice")
+    return signers
 
 
-def document_signing(saga: Saga, document: Document) -> Yields[str]:
+Signers = Annotated[
+    list[Word],
+    Field(min_length=1, max_length=100, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_distinct),
+]
+
+
+class Document(Input):
+    """A document to be signed by everybody named. Durations are seconds."""
+
+    title: Phrase
+    requester: Word
+    signers: Signers
+    signing_timeout: Timeout = 30 * DAY
+    reminder_interval: Timeout = 7 * DAY
+
+
+def document_signing(saga: Saga, document: Document) -> Yields[End]:
     """Ends SIGNED by all, or voided: DECLINED by one, EXPIRED, or CANCELLED."""
 
     def forward() -> Yields[None]:
@@ -62,27 +78,33 @@ def document_signing(saga: Saga, document: Document) -> Yields[str]:
 
     def remind(missing: list[str], number: int) -> Yields[None]:
         for signer in missing:
-            name = f"remind/{number}/{document.signers.index(signer) + 1}"
+            name = f"{REMIND.name}/{number}/{document.signers.index(signer) + 1}"
             letter = {"to": signer, "template": "please_sign"}
-            yield from saga.step(Step(name, "notifier.send", on_failure="ask"), letter)
+            yield from saga.step(replace(REMIND, name=name), letter)
 
     outcome = yield from saga.run(forward)
-    if outcome.done:
-        word = "SIGNED"
-    elif outcome.refused:
-        word = "DECLINED"
-    else:
-        word = "EXPIRED" if outcome.reason == EXPIRED else "CANCELLED"
-    letter = {"to": document.requester, "template": f"document_{word.lower()}"}
+    undone = "EXPIRED" if outcome.reason == EXPIRED else "CANCELLED"
+    end = outcome.as_end("SIGNED", undone, refused="DECLINED")
+    letter = {"to": document.requester, "template": f"document_{end.outcome.lower()}"}
     yield from saga.must(TELL, letter)
-    return (yield from saga.end(word, outcome.reason))
+    return end
 
 
-V1 = Version(
-    "document_signing",
-    "v1",
-    document_signing,
-    Document,
-    steps=lambda _: STEPS,
-    hears=frozenset({"signing"}),
+def _objection(input: Mapping[str, Any], source: str, data: Mapping[str, Any]) -> str | None:
+    return None if data.get("signer") in input["signers"] else "it was not asked of this signer"
+
+
+V1 = Workflow(
+    kind="document_signing",
+    version="v1",
+    path="/documents",
+    input=Document,
+    body=document_signing,
+    steps=(SEND,),
+    others=(REMIND, TELL),
+    done=DONE,
+    undone={"DECLINED", "EXPIRED", "CANCELLED"},
+    hears={"signing"},
+    objection=_objection,
+    late={DECLINED: Late(contradicts=DONE)},
 )

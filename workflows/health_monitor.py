@@ -13,18 +13,26 @@ would swallow the next event, so every wait has a timeout, which deregisters it.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    model_validator,
+)
 
-from workflows.definition import Version
-from workflows.instance import Instance, Renewed, Yields
-from workflows.messages import Answer, Message, RetryRule
+from workflows.definition import Acceptance, Workflow
+from workflows.inputs import DAY, HOUR, WHOLE, Exact, Input, Whole, Word, is_accepted
+from workflows.instance import End, Instance, Renewed, Yields
+from workflows.messages import WAKE_UP, Answer, Message
 
-HOUR = 3_600
-RING = {"ring": True}  # what our own doorbells carry
-# Our other doorbells mean nothing to a monitor, and would be carried from generation to generation.
+# Our other signals mean nothing to a monitor, and would be carried from generation to generation.
 INERT = ("wake", "cancel", "reconcile", "intervention")
 
 # Eight groups, of which `::` stands for one or more that are zero (RFC 4291, 2.2).
@@ -37,26 +45,29 @@ _BEFORE = "|".join(f"({_GROUP}:){{1,{n}}}:({_GROUP}:){{0,{5 - n}}}" for n in ran
 _MIXED = rf"(({_GROUP}:){{6}}|::({_GROUP}:){{0,5}}|{_BEFORE}){_BYTE}(\.{_BYTE}){{3}}"
 _IPV6 = f"{_GROUPS}|{_MIXED}"
 # No user and password: what an instance was started with is shown to everybody who may look.
-Url = Annotated[
-    str,
-    StringConstraints(
-        pattern=rf"^https?://([A-Za-z0-9._-]+|\[({_IPV6})\])(:[0-9]{{1,5}})?([/?][\x21-\x7e]*)?$",
-        max_length=1000,
-    ),
-]
-# What was accepted once stays readable, whatever is asked of a URL by now: a check of one that
-# cannot be asked fails, and somebody is told.
+URL = rf"^https?://([A-Za-z0-9._-]+|\[({_IPV6})\])(:[0-9]{{1,5}})?([/?][\x21-\x7e]*)?$"
+
+
+def _as_today(url: str, info: ValidationInfo) -> str:
+    # What was accepted once stays readable, whatever is asked of a URL by now: a check of one that
+    # cannot be asked fails, and somebody is told.
+    if not is_accepted(info) and not re.match(URL, url):
+        raise ValueError("not an http or https URL that can be asked")
+    return url
+
+
 AcceptedUrl = Annotated[
     str,
     StringConstraints(
         pattern=r"^https?://[A-Za-z0-9.:\[\]_-]+([/?][\x21-\x7e]*)?$", max_length=1000
     ),
 ]
+Url = Annotated[AcceptedUrl, AfterValidator(_as_today), Field(json_schema_extra={"pattern": URL})]
 # An activity lasts no longer than 30 s.
-CheckTimeout = Annotated[float, Field(gt=0, le=25, allow_inf_nan=False)]
-Interval = Annotated[float, Field(ge=0.05, le=365 * 86_400, allow_inf_nan=False)]
-Patience = Annotated[float, Field(ge=0, le=365 * 86_400, allow_inf_nan=False)]
-Threshold = Annotated[int, Field(ge=1, le=1000)]
+CheckTimeout = Annotated[float, Field(gt=0, le=25, allow_inf_nan=False, strict=False)]
+Interval = Annotated[float, Field(ge=0.05, le=365 * DAY, allow_inf_nan=False, strict=False)]
+Patience = Annotated[float, Field(ge=0, le=365 * DAY, allow_inf_nan=False, strict=False)]
+Threshold = Annotated[int, Field(ge=1, le=1000), WHOLE]
 
 
 class Checks(Message):
@@ -69,26 +80,31 @@ class Checks(Message):
     critical_after: Threshold = Field(default=3, description="failures in a row")
 
 
-class Damping(Message):
-    """When a service flaps: more than so many incidents `within` so many seconds.
+class Damping(Exact):
+    """When a service flaps: `more_than` so many incidents `within` so many seconds.
 
     Nobody is told of each of them then, until `stable_after` seconds have passed without one.
     `within=0`: it never flaps, and every warning and recovery is sent.
     """
 
-    more_than: Annotated[int, Field(ge=1, le=100)] = 4
+    more_than: Whole = Field(default=4, ge=1, le=100)
     within: Patience = 24 * HOUR
     stable_after: Patience = 6 * HOUR
 
 
-class Monitor(Checks):
-    """What the workflow needs of a monitor; `generation` is the round that it believes is next."""
+class Monitor(Checks, Input):
+    """A service to be watched. Durations are seconds; `critical_after` is failures in a row."""
 
-    id: str
-    notify: str = "on-call"
-    damping: Damping = Field(default_factory=Damping)
-    generation: int = 1
-    retry: RetryRule = Field(default_factory=RetryRule)
+    url: Url
+    notify: Word = "on-call"
+    # None, and not the default: a start that names none is the same as before there was any.
+    damping: Damping | None = None
+
+
+def _accept(monitor: Monitor, subject: str, rules: None) -> Acceptance:
+    """Without an id and a key, the service's URL is the monitor's identity."""
+    name = hashlib.sha256(monitor.url.encode()).hexdigest()[:16]
+    return Acceptance(id=f"monitor-{name}")
 
 
 class Change(Message):
@@ -137,7 +153,7 @@ class Control(Message):
         return self
 
 
-class Look(Message):
+class PlanRequest(Message):
     """Asks what is left to do. `raised` is what doorbells carried, heard at the time `at`."""
 
     instance: str
@@ -207,16 +223,16 @@ class Watch(Instance):
 
     def compare(self, generation: int, health: Health) -> Yields[Round]:
         """Compares with the round before, once, however often this is asked."""
-        finding = Finding(instance=self._id, generation=generation, health=health)
+        finding = Finding(instance=self.id, generation=generation, health=health)
         return Round.model_validate((yield from self._store("health.compare", finding)))
 
     def tell(self, alert: Alert, to: str) -> Yields[None]:
         """Sends an alert; one that cannot be sent stays due, and a person is asked."""
         name = f"incident/{alert.incident}/{alert.what}"
-        letter = {"to": to, "template": f"health_{alert.what}", "about": self._id}
+        letter = {"to": to, "template": f"health_{alert.what}", "about": self.id}
         answer = yield from self._try("health.alert", name, letter)
         if not answer.done:
-            untold = Untold(instance=self._id, key=f"{self._id}/{name}", answer=answer)
+            untold = Untold(instance=self.id, key=f"{self.id}/{name}", answer=answer)
             yield from self._store("health.ask", untold)
 
     def sleep(self, generation: int, seconds: float | None) -> Yields[bool]:
@@ -228,14 +244,14 @@ class Watch(Instance):
             raised = yield self._ctx.wait_for_external_event("control", timeout=timeout)
         except TimeoutError:
             return True
-        if raised not in (None, RING):
+        if raised not in (None, WAKE_UP):
             # It came past the API, and nobody else has kept it.
             yield from self._plan(generation, [raised])
         return False
 
     def _plan(self, generation: int, raised: list[Any], *, told: bool = False) -> Yields[Round]:
-        look = Look(
-            instance=self._id,
+        look = PlanRequest(
+            instance=self.id,
             generation=generation,
             at=self.turn_time(),
             raised=raised,
@@ -246,7 +262,7 @@ class Watch(Instance):
     def _heard(self) -> Yields[list[Any]]:
         for name in INERT:
             yield from self._buffered(name)
-        return [raised for raised in (yield from self._buffered("control")) if raised != RING]
+        return [raised for raised in (yield from self._buffered("control")) if raised != WAKE_UP]
 
     def _buffered(self, name: str) -> Yields[list[Any]]:
         found: list[Any] = []
@@ -259,9 +275,10 @@ class Watch(Instance):
                 found.append(raised)
 
 
-def health_monitor(watch: Watch, monitor: Monitor) -> Yields[str]:
+def health_monitor(watch: Watch, monitor: Monitor) -> Yields[End]:
     """Never ends, until it is told to: STOPPED."""
-    round = yield from watch.plan(monitor.generation)
+    # A hint: which round is next is in the store, and a round that is known is not checked again.
+    round = yield from watch.plan(watch.carried.get("generation", 1))
     if round.check:
         health = yield from watch.check(round.checks)
         round = yield from watch.compare(round.generation, health)
@@ -270,17 +287,22 @@ def health_monitor(watch: Watch, monitor: Monitor) -> Yields[str]:
             yield from watch.tell(alert, monitor.notify)
         round = yield from watch.plan(round.generation, told=True)
     if round.stopped:
-        return (yield from watch.end("STOPPED"))
+        return End("STOPPED")
     slept = yield from watch.sleep(round.generation, round.sleep)
     raise Renewed(generation=round.generation + slept)
 
 
-V1 = Version(
-    "health_monitor",
-    "v1",
-    health_monitor,
-    Monitor,
+V1 = Workflow(
+    kind="health_monitor",
+    version="v1",
+    path="/monitors",
+    input=Monitor,
+    accept=_accept,
+    # From then on this server asks that URL for ever.
+    starters={"operator"},
+    body=health_monitor,
     helper=Watch,
-    # A hint: which round is next is in the store, and a round that is known is not checked again.
     carried=("generation",),
+    done={"STOPPED"},
+    eternal=True,
 )

@@ -10,7 +10,8 @@ next generation finds in the store what was done, because every effect has its k
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +19,6 @@ from dapr.ext.workflow import DaprWorkflowContext, when_any
 
 from workflows.messages import (
     Answer,
-    Beginning,
     Call,
     Ending,
     Event,
@@ -28,14 +28,16 @@ from workflows.messages import (
     Resolution,
     Result,
     RetryRule,
+    RunPermit,
     Settling,
     Start,
-    Taken,
     Wait,
+    WaitResult,
 )
 from workflows.run import Run, Yields
+from workflows.steps import Step
 
-__all__ = ["Abort", "Instance", "Renewed", "Yields"]
+__all__ = ["Abort", "End", "Instance", "Renewed", "Yields"]
 
 # Instances that were under way before this go on as their histories have it.
 PATCH = "real-durations"
@@ -59,37 +61,47 @@ class Renewed(Exception):
         self.handed_on = handed_on
 
 
+@dataclass(frozen=True)
+class End:
+    """How an instance ends: its outcome, why, and what else is to be shown of it."""
+
+    outcome: str
+    reason: str | None = None
+    detail: dict[str, Any] | None = None
+
+
 class Instance(Run):
-    """One run of one instance."""
+    """One run of one instance; `carried` is what the generation before handed on."""
 
     def __init__(self, ctx: DaprWorkflowContext) -> None:
         super().__init__(ctx)
-        self._beginning = Beginning(proceed=False)
+        self._permit = RunPermit(proceed=False)
+        self.carried: Mapping[str, Any] = {}
         self.patched = True  # `False` in replays of what was under way before
         self._rounds = 0
         self._waits: Counter[str] = Counter()
         self._incidents: Counter[str] = Counter()
 
-    def begin(self, kind: str, version: str) -> Yields[Beginning]:
+    def begin(self, kind: str, version: str) -> Yields[RunPermit]:
         """Asks the record whether this run may proceed, in which direction, and with which input.
 
         An instance that was never accepted, or has ended, does nothing: the engine runs a
         finished id again when asked to, and anyone who reaches the sidecar can ask.
         """
         self.patched = self.is_patched(PATCH)
-        start = Start(
-            instance=self._id, engine_id=self._ctx.instance_id, kind=kind, version=version
-        )
-        self._beginning = Beginning.model_validate((yield from self._store("record.begin", start)))
-        return self._beginning
+        start = Start(instance=self.id, engine_id=self._ctx.instance_id, kind=kind, version=version)
+        self._permit = RunPermit.model_validate((yield from self._store("record.begin", start)))
+        return self._permit
 
     def is_patched(self, name: str) -> bool:
         """Whether a change is meant for this instance: `False` for what began before it."""
         return bool(self._ctx.is_patched(name))
 
-    def equip(self, input: Any, steps: Sequence[Any]) -> None:
-        """Takes what the accepted input says of how to run."""
-        self._retry = input.retry
+    def equip(
+        self, input: Any, steps: Sequence[Step], others: Sequence[Step], carried: Mapping[str, Any]
+    ) -> None:
+        """Takes what the accepted input says of how to run, and what was handed on."""
+        self._retry, self.carried = input.retry, carried
 
     def wait(
         self, name: str, timeout: float, types: tuple[str, ...] = (), pivot: Pivot | None = None
@@ -109,7 +121,7 @@ class Instance(Run):
         """The moment `timeout` seconds after the first run asked for it, the same in every run."""
         due = self.turn_time() + timedelta(seconds=timeout)
         name = f"deadline:{name}"
-        wait = Wait(instance=self._id, name=name, token=name, due=due, ahead=True)
+        wait = Wait(instance=self.id, name=name, token=name, due=due, ahead=True)
         taken = yield from self._take(wait)
         return taken.due or due
 
@@ -126,7 +138,7 @@ class Instance(Run):
         yield from self._stop_if_cancelled()
         self._waits[name] += 1
         wait = Wait(
-            instance=self._id,
+            instance=self.id,
             name=name,
             token=f"{name}/{self._waits[name]}",
             types=types,
@@ -148,13 +160,11 @@ class Instance(Run):
             if taken.event or taken.expired:
                 return taken.event
 
-    def end(
-        self, outcome: str, reason: str | None = None, detail: dict[str, Any] | None = None
-    ) -> Yields[str]:
+    def end(self, end: End) -> Yields[str]:
         """Keeps the outcome in the record, where it outlives the engine's instance."""
-        ending = Ending(instance=self._id, outcome=outcome, reason=reason, detail=detail)
+        ending = Ending(instance=self.id, outcome=end.outcome, reason=end.reason, detail=end.detail)
         yield from self._store("record.end", ending)
-        return outcome
+        return end.outcome
 
     def _try(
         self,
@@ -164,7 +174,7 @@ class Instance(Run):
         rule: RetryRule | None = None,
         **more: Any,
     ) -> Yields[Answer]:
-        call = Call(instance=self._id, key=self._key(name), body=body, **more)
+        call = Call(instance=self.id, key=self._key(name), body=body, **more)
         return (yield from self._call(activity, call, rule or self._retry))
 
     def _effect(
@@ -215,7 +225,7 @@ class Instance(Run):
         self._incidents[key] += 1
         kinds: dict[Result, IncidentKind] = {"parked": "poison", "too_late": "too_late"}
         incident = Incident(
-            instance=self._id,
+            instance=self.id,
             key=key,
             n=self._incidents[key],
             kind=kinds.get(answer.result, kind),
@@ -243,10 +253,10 @@ class Instance(Run):
         raised = self._answer_door("cancel")
         if raised is None:
             return
-        wait = Wait(instance=self._id, name="cancel", token="cancel/1", raised=raised)
+        wait = Wait(instance=self.id, name="cancel", token="cancel/1", raised=raised)
         taken = yield from self._take(wait)
         if taken.event:
             raise Abort("cancelled")
 
-    def _take(self, wait: Wait) -> Yields[Taken]:
-        return Taken.model_validate((yield from self._store("record.take", wait)))
+    def _take(self, wait: Wait) -> Yields[WaitResult]:
+        return WaitResult.model_validate((yield from self._store("record.take", wait)))

@@ -10,6 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# What our own wake-up signals carry: they say that there is something to look at, and no more.
+WAKE_UP = {"ring": True}
+
 Direction = Literal["forward", "down"]
 
 Result = Literal[
@@ -40,10 +43,18 @@ class RetryRule(Message):
     """How often and how patiently a fault is retried. Durations are seconds."""
 
     attempts: int = Field(default=10, ge=1, le=200)
-    first: float = Field(default=0.5, ge=0.05, le=60, description="wait before the second attempt")
-    cap: float = Field(default=30, ge=0.05, le=3600, description="longest wait between attempts")
-    undo_for: float = Field(
-        default=36 * 3600, ge=0, description="how long an undo is retried before a person is asked"
+    first: float = Field(
+        default=0.5, ge=0.05, le=60, strict=False, description="wait before the second attempt"
+    )
+    cap: float = Field(
+        default=30, ge=0.05, le=3600, strict=False, description="longest wait between attempts"
+    )
+    undo_for: float | None = Field(
+        default=None,
+        ge=0,
+        strict=False,
+        le=7 * 86_400,
+        description="how long an undo is retried before a person is asked; 36 hours",
     )
 
 
@@ -134,7 +145,7 @@ class Start(Message):
     version: str | None = None
 
 
-class Beginning(Message):
+class RunPermit(Message):
     """What the record says when a run begins. A run that may not proceed has no effects.
 
     `input` and `version` are the accepted ones; histories that are older than them have neither.
@@ -191,7 +202,7 @@ class Wait(Message):
     at: datetime | None = Field(default=None, description="when it was raised, in workflow time")
 
 
-class Taken(Message):
+class WaitResult(Message):
     """The inbox's answer: an event, or until when to wait for one, or that it is too late."""
 
     event: Event | None = None
@@ -206,7 +217,7 @@ class Hold(Message):
     step: str
 
 
-class Turn(Message):
+class DirectionChange(Message):
     """A change of direction, recorded before the first effect that it leads to."""
 
     instance: str

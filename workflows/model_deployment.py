@@ -9,55 +9,67 @@ completed by the reconciliation loop.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from workflows.definition import Version
-from workflows.instance import Yields
-from workflows.messages import Message, RetryRule, Settling
-from workflows.saga import Saga, Step
+from workflows.definition import States, Workflow
+from workflows.inputs import DAY, Input, Phrase, Retry, Timeout, Word
+from workflows.instance import End, Yields
+from workflows.messages import Settling
+from workflows.saga import Saga
+from workflows.steps import Step, Undo
 
 GENERATE = Step("generate_data", "ml.generate_data", on_failure="ask")
 # Each training that somebody orders has a key of its own.
 TRAIN = Step("train", "ml.train", on_failure="ask", numbered=True)
 PUSH = Step(
-    "push_artifact", "ml.push_artifact", "delete_artifact", "ml.delete_artifact", on_failure="ask"
+    "push_artifact",
+    "ml.push_artifact",
+    Undo("delete_artifact", "ml.delete_artifact"),
+    on_failure="ask",
 )
 CONFIGURE = Step(
-    "create_config", "ml.create_config", "delete_config", "ml.delete_config", on_failure="wait"
+    "create_config", "ml.create_config", Undo("delete_config", "ml.delete_config"), "wait"
 )
-AUTHORIZE = Step(
-    "authorize", "ml.authorize", "restore_version", "ml.restore_version", on_failure="ask"
-)
+AUTHORIZE = Step("authorize", "ml.authorize", Undo("restore_version", "ml.restore_version"), "ask")
 CANARY = Step("check_canary", "ml.check_canary", on_failure="ask")
-STEPS = (GENERATE, TRAIN, PUSH, CONFIGURE, AUTHORIZE, CANARY)
 
-# The states that people know, by step: while it runs, when it is done, when it has failed for good.
-PHASES = {
-    "generate_data": ("DATA_GEN_IN_PROGRESS", "DATA_GEN_COMPLETE", "DATA_GEN_FAILED"),
-    "train": ("TRAINING_IN_PROGRESS", "TRAINING_COMPLETE", "TRAINING_FAILED"),
-    "push_artifact": ("PUSHING_IN_PROGRESS", "PUSHING_COMPLETE", "PUSH_FAILED"),
-    "create_config": ("CONFIGURING", "CONFIGURING", "CONFIG_PENDING"),
-    "authorize": ("CONFIGURING", "CONFIGURING", "AUTHORIZE_FAILED"),
-    "check_canary": ("CONFIGURING", "CONFIGURING", "CANARY_FAILED"),
-}
+# By step: while it runs, when it is done, when it has failed for good.
+STATES = States(
+    pending="PENDING",
+    down="ROLLING_BACK",
+    steps={
+        "generate_data": ("DATA_GEN_IN_PROGRESS", "DATA_GEN_COMPLETE", "DATA_GEN_FAILED"),
+        "train": ("TRAINING_IN_PROGRESS", "TRAINING_COMPLETE", "TRAINING_FAILED"),
+        "push_artifact": ("PUSHING_IN_PROGRESS", "PUSHING_COMPLETE", "PUSH_FAILED"),
+        "create_config": ("CONFIGURING", "CONFIGURING", "CONFIG_PENDING"),
+        "authorize": ("CONFIGURING", "CONFIGURING", "AUTHORIZE_FAILED"),
+        "check_canary": ("CONFIGURING", "CONFIGURING", "CANARY_FAILED"),
+    },
+)
+
+Seconds = Annotated[float, Field(ge=0.1, le=DAY, allow_inf_nan=False, strict=False)]
 
 
-class Deployment(Message):
-    """What the workflow needs of a deployment. Durations are seconds."""
+class Deployment(Input):
+    """A version of a model to be made and put live. Durations are seconds."""
 
-    id: str
-    model: str
-    version: str
-    dataset: str
-    poll_interval: float = 60
-    heartbeat_timeout: float = 900
-    training_timeout: float = 30 * 86_400
+    FORMER: ClassVar = (
+        {"training_timeout": None, "retry": {"attempts": 5, "first": 0.5, "cap": 30.0}},
+    )
+
+    model: Word
+    version: Word
+    dataset: Phrase
+    poll_interval: Seconds = 60
+    heartbeat_timeout: Seconds = 900
+    training_timeout: Timeout = 30 * DAY
     # Five tries, the last of them half a minute and more after the first: a blip is over then.
-    retry: RetryRule = Field(default_factory=lambda: RetryRule(attempts=5, first=3))
+    retry: Retry = Retry(attempts=5, first=3)
 
 
-def model_deployment(saga: Saga, deployment: Deployment) -> Yields[str]:
+def model_deployment(saga: Saga, deployment: Deployment) -> Yields[End]:
     """Ends READY, or ROLLED_BACK to the version that was live before."""
     model = {"model": deployment.model, "version": deployment.version}
     data = {**model, "dataset": deployment.dataset}
@@ -77,17 +89,18 @@ def model_deployment(saga: Saga, deployment: Deployment) -> Yields[str]:
         yield from saga.step(CANARY, model)
 
     outcome = yield from saga.run(forward)
-    return (yield from saga.end("READY" if outcome.done else "ROLLED_BACK", outcome.reason))
+    return outcome.as_end("READY", "ROLLED_BACK")
 
 
-def phase(step: str | None, *, done: bool, failed: bool, down: bool, outcome: str | None) -> str:
-    """The state of a deployment in the words that people know."""
-    if outcome or step is None:
-        return outcome or "PENDING"
-    if down:
-        return "ROLLING_BACK"
-    names = PHASES.get(step.split("/")[0])
-    return names[2 if failed else 1 if done else 0] if names else "PENDING"
-
-
-V1 = Version("model_deployment", "v1", model_deployment, Deployment, steps=lambda _: STEPS)
+V1 = Workflow(
+    kind="model_deployment",
+    version="v1",
+    path="/deployments",
+    input=Deployment,
+    body=model_deployment,
+    steps=(GENERATE, TRAIN, PUSH, CONFIGURE, AUTHORIZE, CANARY),
+    done={"READY"},
+    undone={"ROLLED_BACK"},
+    states=STATES,
+    revocable=True,
+)

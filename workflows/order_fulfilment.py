@@ -8,49 +8,61 @@ cannot be undone any more (`too_late`), and then the order is fulfilled after al
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from workflows.definition import Version
-from workflows.instance import Abort, Yields
-from workflows.messages import Event, Message, Pivot, RetryRule, Settling
-from workflows.saga import Saga, Step
+from workflows.definition import Late, Workflow
+from workflows.inputs import DAY, Exact, Input, Phrase, Timeout, Whole, Word
+from workflows.instance import Abort, End, Yields
+from workflows.messages import Event, Pivot, Settling
+from workflows.saga import Saga
+from workflows.steps import Step, Undo
 
-CHARGE = Step("charge", "payment.charge", "refund", "payment.refund")
-RESERVE = Step("reserve", "inventory.reserve", "release", "inventory.release")
+CHARGE = Step("charge", "payment.charge", Undo("refund", "payment.refund"))
+RESERVE = Step("reserve", "inventory.reserve", Undo("release", "inventory.release"))
 SHIP = Step(
-    "create_shipment", "carrier.create_shipment", "cancel_shipment", "carrier.cancel_shipment"
+    "create_shipment",
+    "carrier.create_shipment",
+    Undo("cancel_shipment", "carrier.cancel_shipment"),
 )
 # Nothing takes a confirmation back but the letter at the end, which says how the order went.
 CONFIRM = Step("confirm", "notifier.send", on_failure="tell")
 NOTIFY = Step("notify", "notifier.send")
-STEPS = (CHARGE, RESERVE, SHIP)
 
-DAY = 86_400
-
-
-class Line(Message):
-    """One article of an order. `unit_price` is in minor units of the order's currency."""
-
-    sku: str
-    quantity: int
-    unit_price: int
+DONE, UNDONE = {"FULFILLED"}, {"REFUSED", "COMPENSATED"}
 
 
-class Order(Message):
-    """What the workflow needs of an order. Timeouts are seconds from the start of each wait."""
+class Line(Exact):
+    """One article of an order; `unit_price` in minor units of the currency."""
 
-    id: str
-    customer: str
-    currency: str
-    lines: list[Line]
-    ship_to: dict[str, str]
-    payment_method: str
-    payment_timeout: float = 7 * DAY
-    picking_timeout: float = 2 * DAY
-    pickup_timeout: float = 3 * DAY
-    retry: RetryRule = Field(default_factory=RetryRule)
+    sku: Word
+    quantity: Whole = Field(ge=1, le=100_000)
+    unit_price: Whole = Field(ge=0, le=1_000_000_000)
+
+
+class Address(Exact):
+    """Where the parcel goes."""
+
+    name: Phrase
+    line1: Phrase
+    postcode: Word
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    line2: Phrase | None = None
+    city: Word | None = None
+
+
+class Order(Input):
+    """An order. Timeouts are seconds from the start of each wait."""
+
+    customer: Word
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+    lines: Annotated[list[Line], Field(min_length=1, max_length=200)]
+    ship_to: Address
+    payment_method: Word
+    payment_timeout: Timeout = 7 * DAY
+    picking_timeout: Timeout = 2 * DAY
+    pickup_timeout: Timeout = 3 * DAY
 
     @property
     def amount(self) -> int:
@@ -68,7 +80,7 @@ def settling(order: Order) -> Settling:
     )
 
 
-def order_fulfilment(saga: Saga, order: Order) -> Yields[str]:
+def order_fulfilment(saga: Saga, order: Order) -> Yields[End]:
     """Ends FULFILLED, REFUSED (somebody said no) or COMPENSATED (a fault, a deadline, a cancel)."""
     lines = [{"sku": line.sku, "quantity": line.quantity} for line in order.lines]
 
@@ -81,7 +93,8 @@ def order_fulfilment(saga: Saga, order: Order) -> Yields[str]:
         }
         yield from saga.step(replace(CHARGE, settling=settling(order)), charge)
         yield from saga.step(RESERVE, {"lines": lines})
-        yield from saga.step(SHIP, {"ship_to": order.ship_to, "lines": lines})
+        ship_to = order.ship_to.model_dump(exclude_none=True)
+        yield from saga.step(SHIP, {"ship_to": ship_to, "lines": lines})
         if saga.patched:
             letter = {"to": order.customer, "template": "order_confirmed"}
             yield from saga.step(CONFIRM, letter)
@@ -93,10 +106,10 @@ def order_fulfilment(saga: Saga, order: Order) -> Yields[str]:
         _expect(left, "pickup")
 
     outcome = yield from saga.run(forward)
-    word = "FULFILLED" if outcome.done else "REFUSED" if outcome.refused else "COMPENSATED"
-    letter: dict[str, Any] = {"to": order.customer, "template": f"order_{word.lower()}"}
+    end = outcome.as_end("FULFILLED", "COMPENSATED", refused="REFUSED")
+    letter: dict[str, Any] = {"to": order.customer, "template": f"order_{end.outcome.lower()}"}
     yield from saga.must(NOTIFY, letter)
-    return (yield from saga.end(word, outcome.reason))
+    return end
 
 
 def _expect(event: Event | None, what: str, bad: str | None = None) -> None:
@@ -106,11 +119,22 @@ def _expect(event: Event | None, what: str, bad: str | None = None) -> None:
         raise Abort(event.type)
 
 
-V1 = Version(
-    "order_fulfilment",
-    "v1",
-    order_fulfilment,
-    Order,
-    steps=lambda _: STEPS,
-    hears=frozenset({"payment", "warehouse", "carrier"}),
+V1 = Workflow(
+    kind="order_fulfilment",
+    version="v1",
+    path="/orders",
+    input=Order,
+    body=order_fulfilment,
+    steps=(CHARGE, RESERVE, SHIP),
+    others=(CONFIRM, NOTIFY),
+    done=DONE,
+    undone=UNDONE,
+    hears={"payment", "warehouse", "carrier"},
+    late={
+        "payment.captured": Late(undoes=CHARGE, undo=Undo("late_refund", "payment.refund")),
+        "payment.failed": Late(contradicts=DONE),
+        "warehouse.not_found": Late(contradicts=DONE),
+        "carrier.picked_up": Late(contradicts=UNDONE),
+    },
+    audited=CHARGE,
 )

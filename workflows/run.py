@@ -19,6 +19,7 @@ STORE_RETRY = RetryRule(attempts=20, first=0.2, cap=15)
 # They are no fault of a step, and use up none of its patience.
 STORE_AWAY = "StoreAway"  # the type of error that says so
 STORE_CAP = 900.0  # seconds; the longest pause between two tries of a store that is away
+UNDO_FOR = 36 * 3600.0  # seconds; how long an undo is retried before a person is asked
 UNDO_CAP = 1800.0  # seconds; the longest pause between two tries of a patient undo
 
 
@@ -28,7 +29,7 @@ class Run:
     def __init__(self, ctx: DaprWorkflowContext) -> None:
         self._ctx = ctx
         # Our id: what the engine calls a run may end in `~<n>`, never what a caller chose.
-        self._id: str = ctx.instance_id.partition("~")[0]
+        self.id: str = ctx.instance_id.partition("~")[0]
         self._retry = RetryRule()
         self._doorbells: dict[str, Any] = {}
 
@@ -38,7 +39,7 @@ class Run:
         return naive.replace(tzinfo=UTC)
 
     def _key(self, name: str) -> str:
-        return f"{self._id}/{name}"
+        return f"{self.id}/{name}"
 
     def _call(self, activity: str, call: Call, rule: RetryRule) -> Yields[Answer]:
         """Carries out an effect; `exhausted` when every attempt has failed."""
@@ -101,9 +102,10 @@ class Run:
 
 def patient(rule: RetryRule) -> RetryRule:
     """The rule of an undo: it has patience of its own, and does not share its caller's."""
-    cap = min(UNDO_CAP, max(rule.first, rule.undo_for / 8))
+    lasts = UNDO_FOR if rule.undo_for is None else rule.undo_for
+    cap = min(UNDO_CAP, max(rule.first, lasts / 8))
     attempts, pause, waited = 1, rule.first, 0.0
-    while waited < rule.undo_for:
+    while waited < lasts:
         waited, pause, attempts = waited + pause, min(2 * pause, cap), attempts + 1
     return RetryRule(attempts=min(attempts, 200), first=rule.first, cap=cap)
 

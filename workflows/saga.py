@@ -22,39 +22,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 from dapr.ext.workflow import DaprWorkflowContext, when_any
 
-from workflows.instance import Abort, Instance, Yields
-from workflows.messages import Answer, Direction, Hold, Incident, RetryRule, Settling, Turn
+from workflows.instance import Abort, End, Instance, Yields
+from workflows.messages import Answer, Direction, DirectionChange, Hold, Incident, RetryRule
 from workflows.run import patient
+from workflows.steps import ASK, Compensation, Step, compensations, numbered
 
-# What a step does when every attempt has failed: turn the saga down, ask a person and wait, go on
-# and let a person know, or wait until the reconciliation loop finds it worth another try.
-OnFailure = Literal["abort", "ask", "tell", "wait"]
-
-ASK = Settling()  # what is pending is asked for, every minute, for a week
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step, named as in its key, with the activity that does it and the one that undoes it.
-
-    What the undo has to say must be known before the step is tried: a later run that finds the
-    saga on its way down has nothing but the input. A `numbered` step repeats by its nature, and
-    its first key has its ordinal too.
-    """
-
-    name: str
-    do: str
-    undo_name: str = ""
-    undo: str | None = None
-    undo_body: dict[str, Any] = field(default_factory=dict)
-    on_failure: OnFailure = "abort"
-    settling: Settling = ASK
-    numbered: bool = False
+Failed = tuple[Compensation, Answer, Incident | None]  # an undo that is not done yet
 
 
 @dataclass(frozen=True)
@@ -65,14 +43,10 @@ class Outcome:
     reason: str | None = None
     refused: bool = False
 
-
-@dataclass(frozen=True)
-class Undo:
-    """The undo of what a step may have done under one of its keys."""
-
-    step: Step
-    name: str
-    undoes: str
+    def as_end(self, done: str, undone: str, refused: str | None = None) -> End:
+        """The end of the run in one of these words; `refused` where the reason was a refusal."""
+        undone = refused or undone if self.refused else undone
+        return End(done if self.done else undone, self.reason)
 
 
 class Saga(Instance):
@@ -80,19 +54,28 @@ class Saga(Instance):
 
     def __init__(self, ctx: DaprWorkflowContext) -> None:
         super().__init__(ctx)
+        self._input: Any = None
         self._steps: Sequence[Step] = ()
+        self._declared: frozenset[str] = frozenset()
         self._tried: list[Step] = []
         self._ordinals: Counter[str] = Counter()
 
-    def equip(self, input: Any, steps: Sequence[Step]) -> None:
-        """Takes what the accepted input says of how to run, and the steps in their order."""
-        super().equip(input, steps)
-        self._steps = steps
+    def equip(
+        self,
+        input: Any,
+        steps: Sequence[Step],
+        others: Sequence[Step],
+        carried: Mapping[str, Any],
+    ) -> None:
+        """Takes the input, and the steps that the workflow declares."""
+        super().equip(input, steps, others, carried)
+        self._input, self._steps = input, steps
+        self._declared = frozenset(step.do for step in (*steps, *others))
 
     def run(self, forward: Callable[[], Yields[None]]) -> Yields[Outcome]:
         """Drives `forward` to its end; when it aborts, undoes in reverse what was tried."""
-        if self._beginning.direction == "down":
-            reason, refused = self._beginning.reason or "turned down", self._beginning.refused
+        if self._permit.direction == "down":
+            reason, refused = self._permit.reason or "turned down", self._permit.refused
             abort, steps = Abort(reason, refused=refused), list(self._steps)
         else:
             try:
@@ -109,7 +92,8 @@ class Saga(Instance):
         """Tries one step under its key, and returns when its effect stands.
 
         Raises:
-            Abort: the provider refused, or every attempt failed, or somebody cancelled.
+            Abort: the provider refused, or every attempt failed, or an operator cancelled.
+            LookupError: the workflow does not declare what the step does.
         """
         yield from self._stop_if_cancelled()
         self._tried.append(step)
@@ -136,7 +120,11 @@ class Saga(Instance):
                 return Answer(result="settled")
 
     def must(self, step: Step, body: dict[str, Any]) -> Yields[Answer]:
-        """Carries out a step behind the pivot: no way back, so only retry and intervention."""
+        """Carries out a step behind the pivot: no way back, so only retry and intervention.
+
+        Raises:
+            LookupError: the workflow does not declare what the step does.
+        """
         while True:
             answer = yield from self._settled(step, body, must=True)
             # A run that another has overtaken is told `undone`, and has nothing to ask anybody.
@@ -149,6 +137,8 @@ class Saga(Instance):
         self, step: Step, body: dict[str, Any], *, cancellable: bool = False, must: bool = False
     ) -> Yields[Answer]:
         """Carries out a step, and waits for what settles later; pending for good is exhausted."""
+        if step.do not in self._declared:
+            raise LookupError(f"{step.name}: {step.do} is in no step that the workflow declares")
         name, how = self._name(step), step.settling
         call: dict[str, Any] = {"must": must, "next_key": self._key(self._name(step, 1))}
         if how.event is None:
@@ -170,12 +160,12 @@ class Saga(Instance):
         return action
 
     def _name(self, step: Step, later: int = 0) -> str:
-        return _numbered(step.name, 1 + self._ordinals[step.name] + later, step.numbered)
+        return numbered(step.name, 1 + self._ordinals[step.name] + later, step.numbered)
 
     def _compensate(self, abort: Abort, steps: Sequence[Step]) -> Yields[str | None]:
         """Undoes in reverse and goes on past a failure; says why, when it turned forward again."""
         yield from self._turn("down", abort.reason, refused=abort.refused)
-        failed: list[tuple[Undo, Answer, Incident | None]] = []
+        failed: list[Failed] = []
         for undo in self._undos(steps):
             answer = yield from self._undo(undo, self._retry)
             if answer.result == "too_late" and self._too_late_for_all(undo):
@@ -193,26 +183,28 @@ class Saga(Instance):
 
     def _may_stand(self) -> list[Step]:
         """What was tried, by this run or by one before it that got further."""
-        earlier = [step for step in self._steps if step.name in self._beginning.tried]
-        if not earlier:
+        if not any(step.name in self._permit.tried for step in self._steps):
             return self._tried
-        return [step for step in self._steps if step in earlier or step in self._tried]
+        tried = {step.name for step in self._tried}.union(self._permit.tried)
+        return [step for step in self._steps if step.name in tried]
 
-    def _too_late_for_all(self, undo: Undo) -> bool:
+    def _too_late_for_all(self, undo: Compensation) -> bool:
         """Whether every step stands, because the last one does and nothing was undone yet."""
-        others = {step.undo_name for step in self._steps} - {undo.step.undo_name}
-        return undo.step.name == self._steps[-1].name and others.isdisjoint(self._beginning.undone)
+        others = {step.undo.name for step in self._steps if step.undo} - {undo.undo.name}
+        return undo.step.name == self._steps[-1].name and others.isdisjoint(self._permit.undone)
 
-    def _undos(self, steps: Sequence[Step]) -> list[Undo]:
+    def _undos(self, steps: Sequence[Step]) -> list[Compensation]:
         """The undos of everything that may stand, last in first out, under every key of a step."""
-        known = dict(self._beginning.ordinals)
+        known = dict(self._permit.ordinals)
         for step in steps:
             known[step.name] = max(known.get(step.name, 1), 1 + self._ordinals[step.name])
-        return undos(self._id, steps, known)
+        return compensations(self.id, steps, known)
 
-    def _insist(self, failed: Sequence[tuple[Undo, Answer, Incident | None]]) -> Yields[None]:
+    def _insist(
+        self, failed: Sequence[tuple[Compensation, Answer, Incident | None]]
+    ) -> Yields[None]:
         """Tries again for hours what could not be undone; then a person is asked."""
-        asked: list[tuple[Undo, Answer, Incident]] = []
+        asked: list[tuple[Compensation, Answer, Incident]] = []
         for undo, answer, incident in failed:
             if incident is None:
                 answer = yield from self._undo(undo, patient(self._retry))
@@ -228,38 +220,26 @@ class Saga(Instance):
                     break
                 incident = yield from self._open_undo_incident(undo, answer)
 
-    def _undo(self, undo: Undo, rule: RetryRule) -> Yields[Answer]:
-        step, again = undo.step, self._ordinals[undo.name]
+    def _undo(self, undo: Compensation, rule: RetryRule) -> Yields[Answer]:
+        again = self._ordinals[undo.name]
         name = undo.name if not again else f"{undo.name}/again-{again}"
         next_key = self._key(f"{undo.name}/again-{again + 1}")
         call: dict[str, Any] = {"undoes": undo.undoes, "next_key": next_key, "rule": rule}
-        return (yield from self._effect(step.undo or "", name, step.undo_body, ASK, **call))
+        body = undo.undo.body(self._input)
+        return (yield from self._effect(undo.undo.do, name, body, ASK, **call))
 
-    def _open_undo_incident(self, undo: Undo, answer: Answer) -> Yields[Incident]:
+    def _open_undo_incident(self, undo: Compensation, answer: Answer) -> Yields[Incident]:
         return (yield from self._open(undo.name, "undo_failed", answer))
 
     def _wait_to_be_reconciled(self, step: Step) -> Yields[None]:
-        yield from self._store("record.hold", Hold(instance=self._id, step=step.name))
+        yield from self._store("record.hold", Hold(instance=self.id, step=step.name))
         yield when_any([self._doorbell("reconcile"), self._doorbell("cancel")])
         self._answer_door("reconcile")
         yield from self._stop_if_cancelled()
         self._count_round()
 
     def _turn(self, direction: Direction, reason: str, *, refused: bool = False) -> Yields[Any]:
-        turn = Turn(instance=self._id, direction=direction, reason=reason[:500], refused=refused)
+        turn = DirectionChange(
+            instance=self.id, direction=direction, reason=reason[:500], refused=refused
+        )
         return (yield from self._store("record.turn", turn))
-
-
-def undos(id: str, steps: Sequence[Step], ordinals: Mapping[str, int]) -> list[Undo]:
-    """The undos of steps that were tried under these ordinals, last in first out."""
-    found = []
-    for step in reversed(steps):
-        for ordinal in range(ordinals.get(step.name, 1), 0, -1):
-            if step.undo is not None:
-                undoes = f"{id}/{_numbered(step.name, ordinal, step.numbered)}"
-                found.append(Undo(step, _numbered(step.undo_name, ordinal), undoes))
-    return found
-
-
-def _numbered(name: str, ordinal: int, always: bool = False) -> str:
-    return f"{name}/{ordinal}" if always or ordinal > 1 else name

@@ -10,62 +10,61 @@ from typing import Any
 
 from pydantic import Field
 
-from workflows.definition import Version
-from workflows.instance import Yields
-from workflows.messages import Message, RetryRule
-from workflows.saga import Saga, Step
+from workflows.definition import Workflow
+from workflows.inputs import Input, Phrase, Whole, Word
+from workflows.instance import End, Yields
+from workflows.saga import Saga
+from workflows.steps import Step, Undo
 
 
-class Task(Message):
-    """What the workflow needs of a task. `effort` is in minutes."""
+class Task(Input):
+    """A task for somebody; `effort` in minutes."""
 
-    id: str
-    title: str
-    assignee: str
-    effort: int
-    retry: RetryRule = Field(default_factory=RetryRule)
+    title: Phrase
+    assignee: Word
+    effort: Whole = Field(default=60, ge=1, le=60 * 24 * 365)
 
 
-def steps(task: Task) -> tuple[Step, ...]:
-    """The table of the saga; what each undo has to say is known from the input."""
-    taken_back = {"to": task.assignee, "template": "task_cancelled"}
-    return (
-        Step(
-            "create_record", "directory.create_record", "delete_record", "directory.delete_record"
-        ),
-        Step(
-            "reserve_capacity",
-            "directory.reserve_capacity",
-            "release_capacity",
-            "directory.release_capacity",
-        ),
-        Step("notify", "notifier.send", "send_cancellation", "notifier.send", taken_back),
-        Step(
-            "update_dashboard",
-            "directory.update_dashboard",
-            "mark_cancelled",
-            "directory.update_dashboard",
-            {"state": "cancelled"},
-        ),
-    )
+def _taken_back(task: Task) -> dict[str, Any]:
+    return {"to": task.assignee, "template": "task_cancelled"}
 
 
-def task_processing(saga: Saga, task: Task) -> Yields[str]:
+CREATE = Step(
+    "create_record", "directory.create_record", Undo("delete_record", "directory.delete_record")
+)
+RESERVE = Step(
+    "reserve_capacity",
+    "directory.reserve_capacity",
+    Undo("release_capacity", "directory.release_capacity"),
+)
+NOTIFY = Step("notify", "notifier.send", Undo("send_cancellation", "notifier.send", _taken_back))
+SHOW = Step(
+    "update_dashboard",
+    "directory.update_dashboard",
+    Undo("mark_cancelled", "directory.update_dashboard", lambda _: {"state": "cancelled"}),
+)
+
+
+def task_processing(saga: Saga, task: Task) -> Yields[End]:
     """Ends DONE, or COMPENSATED with everything taken back."""
-    table = steps(task)
-    bodies: tuple[dict[str, Any], ...] = (
-        {"title": task.title, "assignee": task.assignee},
-        {"assignee": task.assignee, "effort": task.effort},
-        {"to": task.assignee, "template": "task_assigned"},
-        {"state": "assigned"},
-    )
 
     def forward() -> Yields[None]:
-        for step, body in zip(table, bodies, strict=True):
-            yield from saga.step(step, body)
+        yield from saga.step(CREATE, {"title": task.title, "assignee": task.assignee})
+        yield from saga.step(RESERVE, {"assignee": task.assignee, "effort": task.effort})
+        yield from saga.step(NOTIFY, {"to": task.assignee, "template": "task_assigned"})
+        yield from saga.step(SHOW, {"state": "assigned"})
 
     outcome = yield from saga.run(forward)
-    return (yield from saga.end("DONE" if outcome.done else "COMPENSATED", outcome.reason))
+    return outcome.as_end("DONE", "COMPENSATED")
 
 
-V1 = Version("task_processing", "v1", task_processing, Task, steps=steps)
+V1 = Workflow(
+    kind="task_processing",
+    version="v1",
+    path="/tasks",
+    input=Task,
+    body=task_processing,
+    steps=(CREATE, RESERVE, NOTIFY, SHOW),
+    done={"DONE"},
+    undone={"COMPENSATED"},
+)

@@ -7,6 +7,7 @@ engine until both agree. So an answer of 202 is a promise, and 200 says that it 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
@@ -14,20 +15,22 @@ from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.auth import Operator
-from app.api.common import Note, Parts, PartsOf, PathId, Request_
+from app.api.common import Parts, PartsOf, PathId
 from app.api.views import view
 from app.api.workflows import unknown
 from app.engine import EngineUnavailable
 from app.errors import Problem
 from store import audit_trail, desired_state, interventions, monitor_controls, records, runs
+from workflows import WORKFLOWS, Workflow, of_record
 from workflows.health_monitor import Control
+from workflows.inputs import Exact, Note
 
 router = APIRouter(tags=["actions"])
 
 log = logging.getLogger(__name__)
 
 
-class Why(Request_):
+class Why(Exact):
     """The reason for an action; it is kept beside who did it."""
 
     reason: Note | None = None
@@ -81,7 +84,7 @@ async def cancel(
     """
     async with parts.store.transaction() as tx:
         record = await _open(tx, id)
-        if record["kind"] == "health_monitor":
+        if of_record(record).eternal:
             # It has no step to undo, and hears nothing but controls.
             await monitor_controls.keep(tx, id, Control(event_id="cancel", action="stop"))
         elif not await runs.cancel(tx, id):
@@ -161,18 +164,31 @@ async def terminate(
     return shown
 
 
-@router.post("/deployments/{id}/rollback", status_code=202, tags=["starts"])
-async def roll_back(
-    parts: PartsOf, operator: Operator, id: PathId, why: Reason = None
-) -> dict[str, Any]:
-    """Brings back the version that was live before, unless a newer one is live by now."""
-    async with parts.store.transaction() as tx:
-        record = await records.get(tx, id, lock=True)
-        if record is None or record["kind"] != "model_deployment":
-            raise unknown(id)
-        under_way = record["direction"] == "down"
-        if not under_way and not await desired_state.roll_back(tx, id, "rolled back on request"):
-            raise Problem(409, "not-ready", "Nothing to roll back", "it is not READY")
-        await _note(tx, id, "rollback", operator, why)
-    parts.relay.poke()
-    return await _shown(parts, id)
+def _rollback(workflow: Workflow) -> Callable[..., Coroutine[Any, Any, dict[str, Any]]]:
+    async def roll_back(
+        parts: PartsOf, operator: Operator, id: PathId, why: Reason = None
+    ) -> dict[str, Any]:
+        """Undoes what was done, after the end: what was there before is there again.
+
+        Unless something newer is there by now: that is left alone.
+        """
+        async with parts.store.transaction() as tx:
+            record = await records.get(tx, id, lock=True)
+            if record is None or record["kind"] != workflow.kind:
+                raise unknown(id)
+            done, reason = workflow.done, "rolled back on request"
+            under_way = record["direction"] == "down"
+            if not under_way and not await desired_state.roll_back(tx, id, done, reason):
+                why_not = f"it is not {' or '.join(sorted(done))}"
+                raise Problem(409, "not-ready", "Nothing to roll back", why_not)
+            await _note(tx, id, "rollback", operator, why)
+        parts.relay.poke()
+        return await _shown(parts, id)
+
+    return roll_back
+
+
+for _workflow in WORKFLOWS:
+    if _workflow.latest and _workflow.revocable:
+        _path = f"{_workflow.path}/{{id}}/rollback"
+        router.post(_path, status_code=202, tags=["starts"])(_rollback(_workflow))

@@ -1,4 +1,4 @@
-"""Approvals: asked for by anybody with a credential, decided by those who may."""
+"""Decisions on approvals, by those who may: with a credential, or with a link."""
 
 from __future__ import annotations
 
@@ -6,78 +6,33 @@ import html
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
-from pydantic import Field
 
 from activities.decisions import REASONS, Decision, Verdict, decide
-from app.api.auth import BEARER, Decider, Principal, Requester, authenticate
-from app.api.common import WHOLE, Id, Note, Parts, PartsOf, PathId, Phrase, Request_, Word
-from app.api.starts import IdempotencyKey, StartRequest, Timeout, accept
+from app.api.auth import BEARER, Decider, Principal, authenticate
+from app.api.common import Parts, PartsOf, PathId
 from app.api.views import moment
 from app.api.workflows import Limit, unknown
 from app.errors import Problem
 from app.links import open_link
 from store import audit_trail, records
-from workflows.approval import HOUR
+from workflows.inputs import Exact, Id, Note
 
 router = APIRouter(tags=["approvals"])
 
 RETRY_AFTER = "3600"  # seconds
 Token = Annotated[str, Query(max_length=2000)]
 
-AUTOMATIC = {
-    "who": "the server's rules",
-    "via": "rules",
-    "what": "approve",
-    "verdict": "automatic",
-    "event_id": None,
-}
-
 STATUS: dict[Verdict, int] = {"unknown": 404, "role": 403, "own": 403, "director": 403}
 
 
-Amount = Annotated[int, Field(ge=0, le=10**12), WHOLE]
-
-
-class ApprovalRequest(StartRequest):
-    """Something to be approved; `amount` in minor units. Durations are seconds."""
-
-    title: Phrase
-    action: Word
-    amount: Amount | None = None
-    priority: Word | None = None
-    escalate_after: Timeout = 48 * HOUR
-    expire_after: Timeout = 72 * HOUR
-
-
-class DecisionRequest(Request_):
+class DecisionRequest(Exact):
     """A decision; whose it is, the credential says."""
 
     event_id: Id
     approved: bool
     comment: Note | None = None
-
-
-@router.post("/approvals", status_code=202, tags=["starts"])
-async def start_approval(
-    parts: PartsOf,
-    principal: Requester,
-    approval: ApprovalRequest,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
-    """Asks for an approval, once. What the server's rules let pass is approved automatically."""
-    rules = parts.settings.approval
-    automatic = rules.automatic(approval.action, approval.amount, approval.priority)
-    # Fixed at acceptance: a change of the rules does not reach what is under way.
-    fixed = {
-        "requester": principal.subject,
-        "automatic": automatic,
-        "approvers": list(rules.approvers),
-        "director": rules.director,
-    }
-    trail = AUTOMATIC if automatic else None
-    return await accept(parts, "approval", approval, idempotency_key, fixed=fixed, trail=trail)
 
 
 async def _caller(parts: PartsOf, id: PathId, request: Request, _: Any = BEARER) -> Principal:

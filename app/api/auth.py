@@ -10,10 +10,11 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.common import ID_PATTERN, Parts, PartsOf
+from app.api.common import Parts, PartsOf
 from app.errors import Problem
 from app.tokens import AUDIENCE, read, refused
 from store import audit_trail, records
+from workflows.inputs import ID_PATTERN
 
 Role = Literal["requester", "approver", "director", "operator"]
 

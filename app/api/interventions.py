@@ -9,11 +9,13 @@ from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.auth import Operator
-from app.api.common import ID_PATTERN, Note, PartsOf, Request_
+from app.api.common import PartsOf
 from app.api.views import intervention
 from app.api.workflows import Limit
 from app.errors import Problem
 from store import interventions, records
+from workflows import of_record
+from workflows.inputs import ID_PATTERN, Exact, Note
 
 router = APIRouter(tags=["interventions"])
 
@@ -24,7 +26,7 @@ INTERVENTION = ID_PATTERN.rstrip("$") + r"/[A-Za-z0-9._:/-]{1,110}$"
 BY_HAND = ("step_failed", "terminated")
 
 
-class Answer(Request_):
+class Answer(Exact):
     """`retry` tries again from zero; `settled` says that it was settled by hand."""
 
     action: Literal["retry", "settled"]
@@ -52,8 +54,8 @@ async def _is_by_hand(tx: AsyncConnection, asked: RowMapping) -> bool:
     if asked["blocking"] or asked["kind"] not in BY_HAND:
         return False
     record = await records.get(tx, asked["instance"])
-    # A monitor's next round sends what it could not.
-    return record is None or record["kind"] != "health_monitor"
+    # The next round of one that goes on for ever sends what this one could not.
+    return record is None or not of_record(record).eternal
 
 
 @router.post("/interventions/{id:path}")

@@ -1,76 +1,24 @@
-"""Monitors: POST /monitors starts a health_monitor; its controls, its state and its incidents."""
+"""Monitors: their state, their incidents, and their controls."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
-from pydantic import Field
+from fastapi import APIRouter, Query
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.auth import Operator, Reader
-from app.api.common import WHOLE, PartsOf, PathId, Request_, Whole, Word
-from app.api.starts import IdempotencyKey, StartRequest, accept
+from app.api.common import PartsOf, PathId
 from app.api.views import moment
 from app.api.workflows import Limit, unknown
 from app.errors import Problem
 from store import audit_trail, monitor_controls, monitors, records
-from workflows.health_monitor import (
-    HOUR,
-    CheckTimeout,
-    Control,
-    Interval,
-    Patience,
-    Threshold,
-    Url,
-)
+from workflows.health_monitor import V1, Control
 
 router = APIRouter(tags=["monitors"])
 
 WHATS = ("flapping", "warning", "critical", "recovery", "stable")
-
-
-class DampingRequest(Request_):
-    """A service flaps with `more_than` incidents `within` so many seconds (0: never).
-
-    Nobody is told of each of them then, until `stable_after` seconds without one have passed.
-    """
-
-    more_than: Whole = Field(default=4, ge=1, le=100)
-    within: Annotated[Patience, Field(strict=False)] = 24 * HOUR
-    stable_after: Annotated[Patience, Field(strict=False)] = 6 * HOUR
-
-
-class MonitorRequest(StartRequest):
-    """A service to be watched. Durations are seconds; `critical_after` is failures in a row."""
-
-    url: Url
-    check_timeout: Annotated[CheckTimeout, Field(strict=False)] = 5
-    healthy_interval: Annotated[Interval, Field(strict=False)] = HOUR
-    unhealthy_interval: Annotated[Interval, Field(strict=False)] = 5 * 60
-    critical_after: Annotated[Threshold, WHOLE] = 3
-    notify: Word = "on-call"
-    # None, and not the default: a start that names none is the same as before there was any.
-    damping: DampingRequest | None = None
-
-
-@router.post("/monitors", status_code=202, tags=["starts"])
-async def start_monitor(
-    parts: PartsOf,
-    operator: Operator,
-    monitor: MonitorRequest,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
-    """Watches a service, once. Without an id and a key, the service's URL is its identity.
-
-    An operator's affair: from then on this server asks that URL for ever.
-    """
-    if monitor.id is None and idempotency_key is None:
-        name = hashlib.sha256(monitor.url.encode()).hexdigest()[:16]
-        monitor = monitor.model_copy(update={"id": f"monitor-{name}"})
-    return await accept(parts, "health_monitor", monitor, idempotency_key)
 
 
 async def _monitor(tx: AsyncConnection, id: str) -> RowMapping:
@@ -80,7 +28,7 @@ async def _monitor(tx: AsyncConnection, id: str) -> RowMapping:
         Problem: 404, it is none, or nobody accepted it.
     """
     record = await records.get(tx, id)
-    if record is None or record["kind"] != "health_monitor":
+    if record is None or record["kind"] != V1.kind:
         raise unknown(id)
     return record
 

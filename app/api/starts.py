@@ -1,91 +1,106 @@
-"""Accept once: a start is kept before anything is scheduled, and answered the same for ever."""
+"""Accept once: a start is kept before anything is scheduled, and answered the same for ever.
+
+Every kind of workflow says where it is started, by whom, and with what; nothing here knows one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, cast
 
-from fastapi import Header, Response
+from fastapi import APIRouter, Depends, Header, Response
 from fastapi.responses import JSONResponse
-from pydantic import Field
 
-from app.api.common import Id, Parts, Phrase, Request_, Whole
+from app.api.auth import Principal, Role, require
+from app.api.common import Parts, PartsOf
 from app.api.views import view
 from store import audit_trail, records
+from workflows import WORKFLOWS, Workflow
+from workflows.inputs import Input, Phrase
 
 IdempotencyKey = Annotated[Phrase | None, Header()]
 
 
-Timeout = Annotated[float, Field(gt=0, le=365 * 86_400, allow_inf_nan=False, strict=False)]
+def _mounted() -> APIRouter:
+    router = APIRouter(tags=["starts"])
+    for workflow in WORKFLOWS:
+        if workflow.latest:
+            router.post(workflow.path, status_code=202)(_endpoint(workflow))
+    return router
 
 
-class Retry(Request_):
-    """How patiently faults of providers are retried. Durations are seconds."""
+def _endpoint(workflow: Workflow) -> Callable[..., Coroutine[Any, Any, Response]]:
+    async def start(
+        parts: PartsOf, principal: Any, request: Any, idempotency_key: IdempotencyKey = None
+    ) -> Response:
+        return await accept(parts, workflow, principal, request, idempotency_key)
 
-    attempts: Whole = Field(default=10, ge=1, le=20)
-    first: Annotated[float, Field(ge=0.05, le=60, strict=False)] = 0.5
-    cap: Annotated[float, Field(ge=0.05, le=3600, strict=False)] = 30
-    undo_for: Annotated[float, Field(ge=0, le=7 * 86_400, strict=False)] | None = Field(
-        default=None, description="how long an undo is retried before a person is asked; 36 hours"
+    starters = cast("list[Role]", sorted(workflow.starters))
+    model = workflow.request or workflow.input
+    # FastAPI reads them to know what to validate with, and whom to let in.
+    start.__annotations__ |= {
+        "parts": PartsOf,
+        "principal": Annotated[Principal, Depends(require(*starters))],
+        "request": model,
+        "idempotency_key": IdempotencyKey,
+        "return": Response,
+    }
+    start.__name__ = f"start_{workflow.kind}"
+    start.__doc__ = (
+        f"Starts it once: the same id and body are always answered alike. {model.__doc__}"
     )
-
-
-class StartRequest(Request_):
-    """What every start may carry.
-
-    `FORMER` are the defaults of earlier releases that are others now, by field (`None`: there was
-    no such field), one mapping a release: what was accepted by one of them may be sent again.
-    """
-
-    FORMER: ClassVar[tuple[Mapping[str, Any], ...]] = ()
-
-    id: Id | None = None
-    retry: Retry = Retry()
+    return start
 
 
 async def accept(
     parts: Parts,
-    kind: str,
-    start: StartRequest,
+    workflow: Workflow,
+    principal: Principal,
+    request: Input,
     idempotency_key: str | None,
-    fixed: dict[str, Any] | None = None,
-    trail: dict[str, Any] | None = None,
 ) -> Response:
     """Keeps a start and pokes the relay; 202 with the resource, whatever state it is in.
 
-    `fixed` is what the server adds at acceptance; who asks belongs to the identity of the start.
-    `trail` is what is noted of it in the audit trail, once.
+    Who asks belongs to the identity of the start, where the workflow keeps it.
 
     Raises:
         Conflict: the id or the key belongs to another request.
     """
-    content = start.model_dump(mode="json", exclude_none=True, exclude={"id"})
-    requester = (fixed or {}).get("requester")
+    rules = getattr(parts.settings, workflow.kind, None)
+    acceptance = workflow.accept(request, principal.subject, rules)
+    content = request.model_dump(mode="json", exclude_none=True, exclude={"id"})
+    requester = acceptance.fixed.get("requester")
     identity, *former = (
         records.content_hash([body, requester] if requester else body)
-        for body in (content, *_as_before(start, content))
+        for body in (content, *_as_before(request, content))
     )
+    unnamed = request.id is None and idempotency_key is None
     async with parts.store.transaction() as tx:
         record = await records.accept(
             tx,
-            id=start.id,
-            kind=kind,
+            id=acceptance.id if unnamed else request.id,
+            kind=workflow.kind,
             idempotency_key=idempotency_key,
             request_hash=identity,
             former_hashes=former,
-            input={**content, **(fixed or {})},
+            input={**content, **acceptance.fixed},
         )
-        if trail:
-            await audit_trail.once(tx, instance=record["id"], **trail)
+        if acceptance.audit:
+            await audit_trail.once(tx, instance=record["id"], **acceptance.audit)
     parts.relay.poke()
     return JSONResponse(view(record), 202, {"Location": f"/workflows/{record['id']}"})
 
 
-def _as_before(start: StartRequest, content: dict[str, Any]) -> list[dict[str, Any]]:
+def _as_before(request: Input, content: dict[str, Any]) -> list[dict[str, Any]]:
     """What earlier releases made of the same body: what nobody named had another default."""
     bodies = []
-    for defaults in start.FORMER:
-        unnamed = {name: it for name, it in defaults.items() if name not in start.model_fields_set}
+    for defaults in request.FORMER:
+        unnamed = {
+            name: it for name, it in defaults.items() if name not in request.model_fields_set
+        }
         body = {**content, **unnamed}
         bodies.append({name: value for name, value in body.items() if value is not None})
     return bodies
+
+
+router = _mounted()

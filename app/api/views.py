@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from workflows.model_deployment import phase
+from workflows import UnknownKind, of_record
+from workflows.definition import States
 
 
 def moment(at: datetime | None) -> str | None:
@@ -45,14 +46,22 @@ def view(
         "ended_at": moment(record["ended_at"]),
         "timeline": timeline(record, attempts, events, incidents),
     }
-    if record["kind"] == "model_deployment":
-        shown["phase"] = _phase(record, attempts)
+    states = _states(record)
+    if states is not None:
+        shown["phase"] = _phase(states, record, attempts)
     return shown
 
 
-def _phase(record: RowMapping, attempts: Sequence[RowMapping]) -> str:
+def _states(record: RowMapping) -> States | None:
+    try:
+        return of_record(record).states
+    except UnknownKind:
+        return None  # a newer release accepted it
+
+
+def _phase(states: States, record: RowMapping, attempts: Sequence[RowMapping]) -> str:
     ours = [row for row in attempts if row["key"] == f"{record['id']}/{record['step']}"]
-    return phase(
+    return states.word(
         record["step"],
         done=bool(ours) and ours[-1]["result"] == "applied",
         failed=record["status"] == "PARKED" or record["waiting_for"] == "reconcile",

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import Field, StringConstraints, ValidationError
 
-from app.api.common import ID_PATTERN, Parts, PartsOf, Request_, Word
+from app.api.common import Parts, PartsOf
 from app.errors import Problem
 from app.security import verify
 from app.settings import Source
 from store import inbox, interventions, records
-from workflows import latest
+from workflows import of_record
+from workflows.inputs import ID_PATTERN, Exact, Word
 
 router = APIRouter(tags=["webhooks"])
 
@@ -24,7 +25,7 @@ FORGED = "engine/forged-callback"
 REFERENCE = ID_PATTERN.rstrip("$") + r"/[A-Za-z0-9._:/-]{1,100}$"
 
 
-class Callback(Request_):
+class Callback(Exact):
     """What a provider tells us; `reference` is the one that we gave it."""
 
     type: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,30}\.[a-z_]{1,60}$")]
@@ -67,10 +68,11 @@ async def receive(parts: PartsOf, source: Source, request: Request) -> dict[str,
         record = await records.get(tx, instance)
         if record is None:
             raise Problem(404, "unknown-workflow", "No such workflow", "nothing has this reference")
-        if source not in latest(record["kind"]).hears:
+        workflow = of_record(record)
+        if source not in workflow.hears:
             raise Problem(422, "not-heard", "Not heard", f"a {record['kind']} hears no {source}")
-        if source == "signing" and callback.data.get("signer") not in record["input"]["signers"]:
-            raise Problem(422, "not-a-signer", "Not a signer", "nobody asked this signer to sign")
+        if objection := workflow.objection(record["input"], source, callback.data):
+            raise Problem(422, "not-asked", "Not asked for", objection)
         first = await inbox.keep(
             tx,
             instance=instance,

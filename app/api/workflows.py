@@ -8,19 +8,20 @@ from fastapi import APIRouter, Query
 from sqlalchemy import select
 
 from app.api.auth import Reader
-from app.api.common import ID_PATTERN, PartsOf, PathId
+from app.api.common import PartsOf, PathId
 from app.api.views import view
 from app.errors import Problem
 from store import attempts, interventions, records
 from store.schema import inbox
-from workflows import VERSIONS
+from workflows import WORKFLOWS
+from workflows.inputs import ID_PATTERN
 
 router = APIRouter(tags=["workflows"])
 
 Status = Literal["ACCEPTED", "RUNNING", "WAITING", "PARKED", "SUSPENDED", "ENDED"]
 Cursor = Annotated[str | None, Query(pattern=ID_PATTERN)]
 Limit = Annotated[int, Query(ge=1, le=200)]
-KINDS = frozenset(version.kind for version in VERSIONS)
+KINDS = frozenset(workflow.kind for workflow in WORKFLOWS)
 Kind = Annotated[
     str | None, Query(max_length=50, json_schema_extra={"enum": [*sorted(KINDS), None]})
 ]

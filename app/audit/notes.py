@@ -9,14 +9,14 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from activities.payment import Taken
+from activities.payment import ListedCharge
 from app.audit.verdict import LONGEST_KEY, Verdict, judge, possible
 from store import findings, records
 
 NAME = "audit"  # of the lease, the cursor, and the intervention
 
 
-def subject(charge: Taken) -> tuple[str, str]:
+def subject(charge: ListedCharge) -> tuple[str, str]:
     """Key and instance as they are stored: what cannot be ours is not kept as it came."""
     key = charge.key
     if len(key) > LONGEST_KEY:

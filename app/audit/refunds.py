@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.effect import Env, Fault, look_up, perform
-from activities.payment import Refund
+from activities.payment import CHARGE, REFUND
 from app.audit.notes import NAME, judged, row_of
 from app.settings import Settings
 from store import cursors, findings, interventions, records
@@ -49,7 +49,7 @@ class Refunds:
             Fault: the provider did not say; asked again with the same key.
             TimeoutError: the same.
         """
-        known = await look_up(self._env, "payment.charge", key)
+        known = await look_up(self._env, CHARGE, key)
         standing = known is not None and known.result in ("applied", "pending")
         # Killed between the row and the money, the next sweep finds it under way.
         async with self._env.store.transaction() as tx:
@@ -58,7 +58,7 @@ class Refunds:
             return became
         # A key of its own: the order's refund may have closed the charge before the money came.
         call = Call(instance=instance, key=f"{key}/audit_refund", undoes=key)
-        answer = await perform(self._env, "payment.refund", call, Refund())
+        answer = await perform(self._env, REFUND, call, {})
         async with self._env.store.transaction() as tx:
             return await _answered(tx, key, answer)
 

@@ -18,7 +18,7 @@ import prometheus_client
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.effect import Env, Fault
-from activities.payment import Taken, charges
+from activities.payment import ListedCharge, charges
 from app.audit.notes import NAME, judged, row_of, subject
 from app.audit.refunds import Refunds
 from app.settings import Settings
@@ -83,7 +83,7 @@ class Audit:
         except (Fault, TimeoutError) as fault:
             log.info("audit: %s", fault)
 
-    async def _note(self, page: Sequence[Taken], report: Counter[str]) -> None:
+    async def _note(self, page: Sequence[ListedCharge], report: Counter[str]) -> None:
         """Keeps what is not accounted for, and that the page was read, in one transaction."""
         at = records.now()
         taken = dict(subject(one) for one in page if one.result in ("applied", "pending"))

@@ -11,9 +11,9 @@ from typing import Any
 from activities import ACTIVITIES
 from activities.effect import Env, Fault
 from store import attempts
-from workflows import steps_of
+from workflows import of_record
 from workflows.messages import Answer, Call
-from workflows.saga import undos
+from workflows.steps import compensations
 
 
 async def undo_without_engine(env: Env, record: Any) -> str:
@@ -22,16 +22,16 @@ async def undo_without_engine(env: Env, record: Any) -> str:
     The first undo that is not done ends it: a parcel that nobody could stop may have left, and
     then the customer would have the goods and the money. A person is asked in any case.
     """
-    id, steps = record["id"], steps_of(record)
+    id, workflow = record["id"], of_record(record)
+    input = workflow.input.accepted(record["input"])
     said = []
     async with env.store.reading() as tx:
         ordinals = (await attempts.tried(tx, id)).ordinals
-    for undo in undos(id, steps, ordinals):
-        call = Call(
-            instance=id, key=f"{id}/{undo.name}", body=undo.step.undo_body, undoes=undo.undoes
-        )
-        answer = await _try(env, undo.step.undo or "", call)
-        said.append(f"{undo.name} {answer.result}")
+    for found in compensations(id, workflow.steps, ordinals):
+        body = found.undo.body(input)
+        call = Call(instance=id, key=f"{id}/{found.name}", body=body, undoes=found.undoes)
+        answer = await _try(env, found.undo.do, call)
+        said.append(f"{found.name} {answer.result}")
         if not answer.done:
             said.append("nothing before it was undone")
             break

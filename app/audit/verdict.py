@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
+
+from workflows import UnknownKind, Workflow, of_record
 
 Word = Literal["fine", "wait", "ask", "refund"]
 
@@ -19,26 +21,6 @@ class Verdict:
     why: str
 
 
-@dataclass(frozen=True)
-class Money:
-    """What the audit has to know of a kind of workflow that takes money.
-
-    By its outcome an instance has `kept` what it took, or has `returned` it. A person who settled
-    one of the `matters`, by the name in its intervention's key, has settled the money.
-    """
-
-    kept: frozenset[str]
-    returned: frozenset[str]
-    matters: frozenset[str]
-
-
-KINDS: Mapping[str, Money] = {
-    "order_fulfilment": Money(
-        kept=frozenset({"FULFILLED"}),
-        returned=frozenset({"REFUSED", "COMPENSATED"}),
-        matters=frozenset({"charge", "refund", "late_refund", "payment.captured"}),
-    )
-}
 # Ended by a person, who was shown what it left standing.
 BY_HAND = frozenset({"TERMINATED", "SETTLED"})
 
@@ -62,23 +44,41 @@ def judge(
     """
     if record is None:
         return Verdict("ask", "no record")
-    money = KINDS.get(record["kind"])
-    if money is None:
+    workflow = _known(record)
+    if workflow is None or workflow.audited is None:
         return Verdict("ask", f"its record is of a {record['kind']}")
-    if any(_about(money, key, instance, each) for each in settled):
+    if any(_about(workflow, key, instance, each) for each in settled):
         return Verdict("fine", "settled by hand")
     if record["state"] != "ended":
         return Verdict("wait", "its order has not ended")
     outcome = record["outcome"]
-    if outcome in money.kept or outcome in BY_HAND:
+    if outcome in workflow.done or outcome in BY_HAND:
         return Verdict("fine", f"its order ended {outcome}")
     if record["ended_at"] > before:
         return Verdict("wait", f"its order ended {outcome} a moment ago")
-    if outcome not in money.returned or not key.startswith(f"{instance}/"):
+    if outcome not in workflow.undone or not key.startswith(f"{instance}/"):
         return Verdict("ask", f"its order ended {outcome}, and never took it under this key")
     return Verdict("refund", f"its order ended {outcome}")
 
 
-def _about(money: Money, charged: str, instance: str, key: str) -> bool:
+def _known(record: Any) -> Workflow | None:
+    try:
+        return of_record(record)
+    except UnknownKind:
+        return None  # a newer release accepted it
+
+
+def _about(workflow: Workflow, charged: str, instance: str, key: str) -> bool:
+    """Whether a matter, by its intervention's key, is about the money that was charged."""
     matter = key.removeprefix(f"{instance}/").partition("/")[0]
-    return matter in money.matters or key.startswith(f"{charged}/")
+    return matter in _matters(workflow) or key.startswith(f"{charged}/")
+
+
+def _matters(workflow: Workflow) -> Iterator[str]:
+    """Step and undo that move the money, and what makes good what came late of it."""
+    step = workflow.audited
+    if step is not None:
+        yield from (step.name, *([step.undo.name] if step.undo else ()))
+    for type, late in workflow.late.items():
+        if late.undo is not None and late.undoes == step:
+            yield from (type, late.undo.name)

@@ -170,7 +170,7 @@ class Layout:
     def _witness(self) -> Service:
         given = services.downstream(self.settings, self.secrets)
         config = str((self._target.folder / self._target.witness.config).resolve())
-        default = str(ROOT / "downstream" / "providers.toml")
+        default = str(ROOT / "activities" / "providers.toml")
         command = tuple(config if part == default else part for part in given.command)
         own = json.dumps(fill(self._target.witness.secrets, self.placeholders))
         env = {**given.env, "DOWNSTREAM_WEBHOOK_SECRETS": own}

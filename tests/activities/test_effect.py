@@ -18,7 +18,7 @@ from store.schema import attempts as table
 from store.schema import records as record_table
 from tests.downstream.kit import CHARGE, Witness, in_process
 from tests.support.databases import prepare
-from workflows.messages import Answer, Incident, Turn
+from workflows.messages import Answer, DirectionChange, Incident
 
 KEY = "order-1/charge"
 
@@ -186,7 +186,9 @@ async def test_a_do_of_a_run_that_has_turned_down_since_is_not_sent(bench: Bench
             request_hash="",
             input={},
         )
-        await records.turn(tx, Turn(instance="order-1", direction="down", reason="cancelled"))
+        await records.turn(
+            tx, DirectionChange(instance="order-1", direction="down", reason="cancelled")
+        )
     assert (await bench.charge()).result == "undone"
     assert await bench.witness.effects() == []
 

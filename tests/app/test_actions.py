@@ -12,7 +12,7 @@ import pytest
 from store import audit_trail, interventions, records
 from tests.support.fake_engine import FakeEngine
 from tests.support.site import Site, bearer, site
-from workflows.messages import Ending, Incident, Turn
+from workflows.messages import DirectionChange, Ending, Incident
 
 ID = "order-1"
 OPERATOR = bearer("op-1", "operator")
@@ -249,7 +249,7 @@ async def test_a_cancel_behind_the_pivot_is_told_so(office: Site) -> None:
 
 async def test_a_cancel_is_no_pivot_of_one_that_turned_down(office: Site) -> None:
     async with office.store.transaction() as tx:
-        await records.turn(tx, Turn(instance=ID, direction="down", reason="r"))
+        await records.turn(tx, DirectionChange(instance=ID, direction="down", reason="r"))
         await records.pass_pivot(tx, ID)
     assert (await act(office, "cancel")).status_code == 202
 

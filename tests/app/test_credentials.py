@@ -12,9 +12,9 @@ from fastapi.routing import APIRoute
 
 from app.links import link_for
 from app.main import ROUTES
-from app.settings import ApprovalRules
 from store import audit_trail, interventions, records
 from tests.support.site import KEY, Site, bearer, site
+from workflows.approval import Rules
 
 # Signed by a provider, signed by us, or nothing that is anybody's secret.
 OPEN = {"/livez", "/readyz", "/metrics", "/webhooks/{source}", "/approvals/{id}/decide"}
@@ -92,7 +92,7 @@ async def test_nobody_chooses_a_way_around_the_limit(
 
 
 def test_the_limit_is_a_thousand() -> None:
-    assert ApprovalRules().automatic_below == 1_000_00
+    assert Rules().automatic_below == 1_000_00
 
 
 async def trail(office: Site, **params: Any) -> dict[str, Any]:

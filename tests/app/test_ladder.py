@@ -280,7 +280,7 @@ async def test_who_was_lost_once_is_not_given_up_for_it_after_its_end(world: Wor
     async with world.store.transaction() as tx:
         assert await ladder.run_again(tx, await records.get(tx, "model"), runs=1)
         await records.end(tx, Ending(instance="model", outcome="READY"))
-        assert await desired_state.roll_back(tx, "model", "it is worse")
+        assert await desired_state.roll_back(tx, "model", {"READY"}, "it is worse")
     await world.relay.sweep()
     await world.relay.carried()
     assert world.engine.calls["stop model"] == 1, "what is left of its first life is in the way"

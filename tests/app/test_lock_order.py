@@ -11,7 +11,6 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.effect import Env, Fault, perform
-from activities.payment import Refund
 from activities.providers import Providers
 from store import Store, interventions, records
 from workflows.messages import Call, Incident
@@ -97,7 +96,7 @@ async def test_a_fault_beside_a_retry_is_noted_and_nothing_else_fails(store: Sto
     ) as client:
         env = Env(store=store, providers=Providers(lambda _: client))
         call = Call(instance="task", key=ASKED.key)
-        effect = asyncio.ensure_future(perform(env, "payment.refund", call, Refund(), step=True))
+        effect = asyncio.ensure_future(perform(env, "payment.refund", call, {}, step=True))
         await called.wait()
 
         async def other() -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from app.api.common import ID_PATTERN
 from store import Store, inbox, interventions, monitor_controls, monitors, records
 from tests.support.site import bearer, site
-from workflows import VERSIONS
+from workflows import WORKFLOWS
 from workflows.health_monitor import Control, Finding, Health, Monitor
+from workflows.inputs import ID_PATTERN
 from workflows.messages import Incident, Wait
 
 LONGEST = "i" * 80
@@ -33,7 +33,7 @@ STEPS = ("remind/100/100", "notify_approvers/100", "create_shipment", "incident/
 
 
 def test_every_kind_is_tried() -> None:
-    assert len(BODIES) == len({version.kind for version in VERSIONS})
+    assert len(BODIES) == len({workflow.kind for workflow in WORKFLOWS})
     assert "{0,79}" in ID_PATTERN
 
 

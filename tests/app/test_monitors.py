@@ -23,8 +23,8 @@ from workflows.health_monitor import (
     Damping,
     Finding,
     Health,
-    Look,
     Monitor,
+    PlanRequest,
     Round,
 )
 
@@ -46,7 +46,7 @@ async def compare(store: Store, generation: int, healthy: bool) -> Round:
 
 
 async def plan(store: Store, generation: int, *raised: Any) -> Round:
-    look = Look(instance=ID, generation=generation, at=records.now(), raised=list(raised))
+    look = PlanRequest(instance=ID, generation=generation, at=records.now(), raised=list(raised))
     async with store.transaction() as tx:
         await admit(tx, KEY, look)
         return await monitors.plan(tx, look)

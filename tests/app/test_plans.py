@@ -15,7 +15,17 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from launcher.postgres import Postgres
-from store import Store, desired_state, findings, inbox, interventions, ladder, records, retention
+from store import (
+    Store,
+    desired_state,
+    findings,
+    inbox,
+    interventions,
+    ladder,
+    queue,
+    records,
+    retention,
+)
 from store.migrate import migrate
 
 BIG = {"records", "attempts", "inbox", "waits", "interventions", "incidents", "audit_trail"}
@@ -110,7 +120,7 @@ def on_a_clock() -> dict[str, Query]:
         "notices": lambda tx: interventions.claim_untold(tx, 64),
         "forgettable": lambda tx: ladder.forgettable(tx, 30 * 86_400, None, 100),
         "the next forgettable": lambda tx: ladder.forgettable(tx, 86_400, (old, "r-5"), 100),
-        "load": lambda tx: ladder.load(tx, {"r-5": now, "r-6": now}),
+        "load": lambda tx: queue.load(tx, {"r-5": now, "r-6": now}),
         "retried": lambda tx: interventions.last_retried(tx, "engine/stalled"),
         "late": lambda tx: ladder.late(tx, 30, None, 100),
         "the next late": lambda tx: ladder.late(tx, 30, (now - timedelta(hours=1), "r-5"), 100),

@@ -16,7 +16,7 @@ from sqlalchemy import event
 from store import Store, attempts, inbox, interventions, leases, records, runs
 from store.migrate import migrate
 from store.schema import metadata
-from workflows.messages import Ending, Incident, Start, Taken, Wait
+from workflows.messages import Ending, Incident, Start, Wait, WaitResult
 
 ID = "order-1"
 
@@ -34,7 +34,7 @@ async def keep(store: Store, event_id: str, **changes: Any) -> bool:
         return await inbox.keep(tx, instance=ID, event_id=event_id, **event)
 
 
-async def take(store: Store, *, final: bool = False, token: str = "carrier/1") -> Taken:
+async def take(store: Store, *, final: bool = False, token: str = "carrier/1") -> WaitResult:
     due = records.now() + timedelta(hours=1)
     wait = Wait(instance=ID, name="carrier", token=token, due=due, final=final)
     async with store.transaction() as tx:

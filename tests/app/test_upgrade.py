@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,9 @@ from alembic.config import Config
 from sqlalchemy import Connection, text, update
 
 from activities.effect import Env
-from app.api.approvals import ApprovalRequest
+from app.api.auth import Principal
 from app.api.common import Parts
-from app.api.deployments import DeploymentRequest
-from app.api.documents import DocumentRequest
-from app.api.monitors import MonitorRequest
-from app.api.orders import OrderRequest
-from app.api.starts import StartRequest, accept
-from app.api.tasks import TaskRequest
+from app.api.starts import accept
 from app.climb import Climb
 from app.reconcile import Bell, Reconciler, Report
 from app.settings import Settings
@@ -29,6 +25,8 @@ from store import Store, clock, interventions, migrate, records
 from store.schema import interventions as interventions_table
 from store.schema import records as table
 from tests.support.fake_engine import FakeEngine
+from workflows import latest
+from workflows.definition import Acceptance
 from workflows.messages import Incident
 
 SCRIPTS = Path(migrate.__file__).parent / "migrations"
@@ -173,31 +171,31 @@ ORDER = {
 MODEL = {"model": "m", "version": "1", "dataset": "d"}
 
 # What the first release made of these bodies.
-IDENTITIES: list[tuple[type[StartRequest], dict[str, Any], str]] = [
-    (OrderRequest, ORDER, "6c5498b39eea5ca1c2ebd69b3ba72269b709ca7ae89946b6f6191ea51274087d"),
+IDENTITIES: list[tuple[str, dict[str, Any], str]] = [
+    ("order_fulfilment", ORDER, "6c5498b39eea5ca1c2ebd69b3ba72269b709ca7ae89946b6f6191ea51274087d"),
     (
-        TaskRequest,
+        "task_processing",
         {"title": "t", "assignee": "a"},
         "76bfb5c14c6f3eb17d35b8691b553e6dacf43bb93c0ea67b290f12e100cffdde",
     ),
-    (DeploymentRequest, MODEL, "612543cf8e12d9cc728a31197c75bbc445e0f6110d3b2c047621f58d651c6a18"),
+    ("model_deployment", MODEL, "612543cf8e12d9cc728a31197c75bbc445e0f6110d3b2c047621f58d651c6a18"),
     (
-        DeploymentRequest,
+        "model_deployment",
         {**MODEL, "retry": {"attempts": 3}},
         "39a4e3ff5b33c3d105e7742522e9ee8f93de67a6cef884301ed1e568606435c1",
     ),
     (
-        DocumentRequest,
+        "document_signing",
         {"title": "t", "requester": "r", "signers": ["s"]},
         "cf27f67451ac22657c6c89e689d590c59900fe5e22d0ce418466255782cf3f0d",
     ),
     (
-        ApprovalRequest,
+        "approval",
         {"title": "t", "action": "a"},
         "09ce805ef82a4695bc54ac98031d526480b98bcf47b5cbf405365e9d28f06b50",
     ),
     (
-        MonitorRequest,
+        "health_monitor",
         {"url": "http://s/health"},
         "b899e3144debef8dc581a1d00a20ed17d8a54b5c05190d0aa3371130406330f5",
     ),
@@ -211,29 +209,33 @@ class Poked:
         """Something was kept."""
 
 
-async def started(store: Store, request: type[StartRequest], body: dict[str, Any]) -> int:
+async def started(store: Store, kind: str, body: dict[str, Any]) -> int:
+    workflow = latest(kind)
+    request = workflow.request or workflow.input
     made = request.model_validate_json(json.dumps({"id": "x", **body}))
     parts = Parts(Settings(webhook_secrets={}), store, Poked(), None, None)  # type: ignore[arg-type]
-    return (await accept(parts, "kind", made, None)).status_code
+    nobody = replace(workflow, accept=lambda *_: Acceptance())
+    principal = Principal(subject="r-1", roles=frozenset())
+    return (await accept(parts, nobody, principal, made, None)).status_code
 
 
-@pytest.mark.parametrize(("request_", "body", "identity"), IDENTITIES)
+@pytest.mark.parametrize(("kind", "body", "identity"), IDENTITIES)
 async def test_a_body_that_the_first_release_accepted_may_be_sent_again(
-    store: Store, request_: type[StartRequest], body: dict[str, Any], identity: str
+    store: Store, kind: str, body: dict[str, Any], identity: str
 ) -> None:
     async with store.transaction() as tx:
         await records.accept(
-            tx, id="x", kind="kind", idempotency_key=None, request_hash=identity, input={}
+            tx, id="x", kind=kind, idempotency_key=None, request_hash=identity, input={}
         )
-    assert await started(store, request_, body) == 202
+    assert await started(store, kind, body) == 202
     another = {**body, "retry": {"attempts": 4}}
     with pytest.raises(records.Conflict):
-        await started(store, request_, another)
+        await started(store, kind, another)
 
 
 async def test_an_accepted_body_may_be_sent_again_with_its_defaults_named(store: Store) -> None:
-    assert await started(store, DeploymentRequest, MODEL) == 202
+    assert await started(store, "model_deployment", MODEL) == 202
     named = {"training_timeout": 30 * 86_400, "retry": {"attempts": 5, "first": 3}}
-    assert await started(store, DeploymentRequest, {**MODEL, **named}) == 202
+    assert await started(store, "model_deployment", {**MODEL, **named}) == 202
     with pytest.raises(records.Conflict):
-        await started(store, DeploymentRequest, {**MODEL, "training_timeout": 60})
+        await started(store, "model_deployment", {**MODEL, "training_timeout": 60})

@@ -20,7 +20,7 @@ from downstream.app import create_app
 from downstream.config import load
 
 SECRET = "whsec_c3RlYWRmYXN0"
-PROVIDERS = Path(__file__).parents[2] / "downstream" / "providers.toml"
+PROVIDERS = Path(__file__).parents[2] / "activities" / "providers.toml"
 NOWHERE = "http://127.0.0.1:9"
 LINES = [{"sku": "SKU-1", "quantity": 2}]
 CHARGE = {"amount": 3998, "currency": "EUR", "payment_method": "pm-ok", "customer": "c-17"}

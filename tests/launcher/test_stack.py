@@ -151,7 +151,7 @@ def test_what_downstream_is_given(stack: Stack) -> None:
     flags = dict(zip(shown["argv"][::2], shown["argv"][1::2], strict=True))
     assert flags["--webhook-url"] == stack.url
     assert flags["--data"] == str(stack.settings.data_dir / "downstream")
-    assert flags["--config"].endswith("downstream/providers.toml")
+    assert flags["--config"].endswith("activities/providers.toml")
     assert shown["env"]["DOWNSTREAM_WEBHOOK_SECRET"] == stack.secrets.webhook_secret
     own = json.loads(shown["env"]["DOWNSTREAM_WEBHOOK_SECRETS"])
     assert own == stack.secrets.webhook_secrets

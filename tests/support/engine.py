@@ -16,7 +16,7 @@ from typing import Any
 
 from app.replay import registry
 from simulation import turns
-from workflows import VERSIONS, Version
+from workflows import WORKFLOWS, Workflow
 
 MAX_TURNS = 500
 Activity = Callable[[str, dict[str, Any]], Awaitable[Any]]
@@ -37,13 +37,13 @@ class Run:
     output: Any = None
     failure: str = ""
     generations: int = 1  # of an instance that continues as new
-    versions: Sequence[Version] = VERSIONS
+    workflows: Sequence[Workflow] = WORKFLOWS
 
     def __post_init__(self) -> None:
         self._pending: list[Any] = [turns.started(self.kind, self.id, json.dumps(self.input))]
         self._timers: list[tuple[datetime, int, int]] = []
         self._order = itertools.count()
-        self._registry = registry(tuple(self.versions))
+        self._registry = registry(tuple(self.workflows))
 
     def ring(self, name: str, data: Any = None) -> None:
         """Raises an event; without data, a doorbell."""

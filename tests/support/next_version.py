@@ -14,16 +14,18 @@ from typing import Any
 
 import app.worker
 from app.serve import serve
-from workflows import VERSIONS, Version
+from workflows import WORKFLOWS, Workflow
+from workflows.instance import End
 from workflows.order_fulfilment import CHARGE, CONFIRM, NOTIFY, RESERVE, SHIP, Order, settling
 from workflows.saga import Saga
 
 PATCH = "reserve-first"
-Run = Generator[Any, Any, str]
+Run = Generator[Any, Any, End]
 
 
 def changed(saga: Saga, order: Order) -> Run:
     """Reserves first, where the instance may."""
+    ship_to = order.ship_to.model_dump(exclude_none=True)
     lines = [{"sku": line.sku, "quantity": line.quantity} for line in order.lines]
     charge = {
         "amount": order.amount,
@@ -39,15 +41,15 @@ def changed(saga: Saga, order: Order) -> Run:
         yield from saga.step(replace(CHARGE, settling=settling(order)), charge)
         if not reserve_first:
             yield from saga.step(RESERVE, {"lines": lines})
-        yield from saga.step(SHIP, {"ship_to": order.ship_to, "lines": lines})
+        yield from saga.step(SHIP, {"ship_to": ship_to, "lines": lines})
         yield from saga.step(CONFIRM, {"to": order.customer, "template": "order_confirmed"})
         yield from saga.wait("warehouse", order.picking_timeout)
         yield from saga.wait("carrier", order.pickup_timeout)
 
     outcome = yield from saga.run(forward)
-    word = "FULFILLED" if outcome.done else "COMPENSATED"
-    yield from saga.must(NOTIFY, {"to": order.customer, "template": f"order_{word.lower()}"})
-    return (yield from saga.end(word))
+    end = outcome.as_end("FULFILLED", "COMPENSATED")
+    yield from saga.must(NOTIFY, {"to": order.customer, "template": f"order_{end.outcome.lower()}"})
+    return end
 
 
 def broken(saga: Saga, order: Order) -> Run:
@@ -55,16 +57,16 @@ def broken(saga: Saga, order: Order) -> Run:
     yield
 
 
-def versions() -> tuple[Version, ...]:
+def workflows() -> tuple[Workflow, ...]:
     kind = os.environ["NEXT"]
-    ours = next(version for version in VERSIONS if version.kind == "order_fulfilment")
-    others = tuple(version for version in VERSIONS if version is not ours)
+    ours = next(workflow for workflow in WORKFLOWS if workflow.kind == "order_fulfilment")
+    others = tuple(workflow for workflow in WORKFLOWS if workflow is not ours)
     if kind == "version":
-        v2 = replace(ours, name="v2", body=changed)
+        v2 = replace(ours, version="v2", body=changed)
         return (*others, replace(ours, latest=False), v2)
     return (*others, replace(ours, body=broken if kind == "broken" else changed))
 
 
 if __name__ == "__main__":
-    vars(app.worker)["VERSIONS"] = versions()
+    vars(app.worker)["WORKFLOWS"] = workflows()
     serve()

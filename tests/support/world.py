@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,12 +14,16 @@ import httpx
 
 from activities import ACTIVITIES
 from activities.effect import Env
+from activities.operations import PROVIDERS
 from activities.providers import Providers
 from activities.signed_controls import SignedControl
+from downstream.config import load
+from downstream.paths import complaint
 from store import Store, clock, inbox, records
 from tests.support.databases import prepare
 from tests.support.engine import Run
 
+DECLARED = load(PROVIDERS)
 KEY = "a key that signs decisions and controls"
 
 
@@ -68,6 +73,7 @@ class World:
             queue: list[Any] = self.polls.get(key, ["applied"])
         else:
             key = request.headers["Idempotency-Key"]
+            assert (flaw := misused(request)) is None, flaw
             self.effects.append(key)
             queue = self.replies.get(key, ["applied"])
         reply = queue.pop(0) if len(queue) > 1 else queue[0]
@@ -123,6 +129,15 @@ class World:
 
         run = Run(kind=kind, id=id, input=input, activity=activity, **more)
         return run
+
+
+def misused(request: httpx.Request) -> str | None:
+    """What is wrong with a call: the operation is not declared, or its body is not as declared."""
+    name, body = request.url.path.strip("/").replace("/", "."), json.loads(request.content)
+    operation = DECLARED.find(name)
+    if operation is None:
+        return f"{name} is not declared"
+    return None if DECLARED.is_undo(name, body) else complaint(body, operation.fields)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ import pytest
 
 from app import replay
 from app.cli import _replay
-from workflows import VERSIONS, Version
+from workflows import WORKFLOWS, Workflow
 from workflows.order_fulfilment import CHARGE, RESERVE, SHIP, Order
 from workflows.saga import Saga
 
@@ -29,10 +29,10 @@ def history(name: str) -> Path:
     return FOLDER / f"{name}.json"
 
 
-def edited(function: Any) -> tuple[Version, ...]:
+def edited(function: Any) -> tuple[Workflow, ...]:
     return tuple(
-        replace(version, body=function) if version.kind == "order_fulfilment" else version
-        for version in VERSIONS
+        replace(workflow, body=function) if workflow.kind == "order_fulfilment" else workflow
+        for workflow in WORKFLOWS
     )
 
 
@@ -65,7 +65,7 @@ def test_missing_steps_are_named(name: str) -> None:
 
 
 def test_a_version_that_is_gone_is_named() -> None:
-    renamed = tuple(replace(version, name="v9") for version in VERSIONS)
+    renamed = tuple(replace(workflow, version="v9") for workflow in WORKFLOWS)
     divergence = replay.replay(history("waiting"), renamed)
     assert divergence is not None
     assert "not registered" in str(divergence) or "VersionNotRegistered" in str(divergence)

@@ -18,7 +18,7 @@ from tests.support.engine import Run
 from tests.support.sagas import deployment, task
 from tests.support.shop import order
 from tests.support.world import World, world
-from workflows.messages import RetryRule
+from workflows.run import UNDO_FOR
 
 ID = "instance-1"
 QUICK = {"attempts": 2, "first": 0.1, "cap": 0.2, "undo_for": 0}
@@ -170,4 +170,4 @@ async def test_a_refund_provider_that_is_away_for_three_days_is_a_persons(place:
     moments = tries(place, run, "refund", until=72 * 3600)
     await run.advance()
     assert (run.status, await asked(place)) == ("RUNNING", ["refund/1"])
-    assert moments[-1] >= RetryRule().undo_for * 0.75
+    assert moments[-1] >= UNDO_FOR * 0.75

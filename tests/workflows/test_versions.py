@@ -12,29 +12,29 @@ import pytest
 from store import records
 from tests.support.sagas import task
 from tests.support.world import World, world
-from workflows import VERSIONS, Version
-from workflows.instance import Yields
+from workflows import WORKFLOWS, Workflow
+from workflows.instance import End, Yields
 from workflows.saga import Saga
-from workflows.task_processing import V1, Task, steps
+from workflows.task_processing import CREATE, SHOW, V1, Task
 
 ID = "task-1"
 TASK = {**task(ID), "effort": 1}
 KIND = "task_processing"
 
 
-def backwards(saga: Saga, task: Task) -> Yields[str]:
+def backwards(saga: Saga, task: Task) -> Yields[End]:
     """Shows it before anything else is done."""
 
     def forward() -> Yields[None]:
-        yield from saga.step(steps(task)[3], {"state": "assigned"})
-        yield from saga.step(steps(task)[0], {"title": task.title, "assignee": task.assignee})
+        yield from saga.step(SHOW, {"state": "assigned"})
+        yield from saga.step(CREATE, {"title": task.title, "assignee": task.assignee})
 
     outcome = yield from saga.run(forward)
-    return (yield from saga.end("DONE" if outcome.done else "COMPENSATED", outcome.reason))
+    return outcome.as_end("DONE", "COMPENSATED")
 
 
-OTHERS = tuple(version for version in VERSIONS if version.kind != KIND)
-V2 = replace(V1, name="v2", body=backwards)
+OTHERS = tuple(workflow for workflow in WORKFLOWS if workflow.kind != KIND)
+V2 = replace(V1, version="v2", body=backwards)
 BOTH = (*OTHERS, replace(V1, latest=False), V2)
 
 
@@ -57,17 +57,17 @@ async def taken(office: World, version: str) -> list[str]:
     return [row["id"] for row in rows]
 
 
-async def begun(office: World, id: str, versions: tuple[Version, ...]) -> Any:
+async def begun(office: World, id: str, workflows: tuple[Workflow, ...]) -> Any:
     await office.accept(KIND, id, {**TASK, "id": id})
-    return office.run(KIND, id, {**TASK, "id": id}, versions=versions)
+    return office.run(KIND, id, {**TASK, "id": id}, workflows=workflows)
 
 
 async def test_a_second_run_takes_the_version_of_the_first(office: World) -> None:
     office.replies[f"{ID}/reserve_capacity"] = ["parked"]
-    first = await (await begun(office, ID, VERSIONS)).advance()
+    first = await (await begun(office, ID, WORKFLOWS)).advance()
     assert (await office.record(ID))["version"] == "v1"
     office.replies.clear()
-    again = await office.run(KIND, ID, {}, versions=BOTH, clock=first.clock).advance()
+    again = await office.run(KIND, ID, {}, workflows=BOTH, clock=first.clock).advance()
     assert again.output == "DONE"
     assert done(office)[-3:] == ["reserve_capacity", "notify", "update_dashboard"]
     assert (await office.record(ID))["version"] == "v1"
@@ -82,11 +82,11 @@ async def test_what_begins_with_it_takes_the_new_version(office: World) -> None:
 
 async def test_one_sees_when_a_version_has_drained(office: World) -> None:
     office.replies["old/reserve_capacity"] = ["parked"]
-    old = await (await begun(office, "old", VERSIONS)).advance()
+    old = await (await begun(office, "old", WORKFLOWS)).advance()
     await (await begun(office, "new", BOTH)).advance()
     assert (await taken(office, "v1"), await taken(office, "v2")) == (["old"], ["new"])
     office.replies.clear()
-    await office.run(KIND, "old", {}, versions=BOTH, clock=old.clock).advance()
+    await office.run(KIND, "old", {}, workflows=BOTH, clock=old.clock).advance()
     assert {id: (await office.record(id))["status"] for id in await taken(office, "v1")} == {
         "old": "ENDED"
     }
@@ -94,8 +94,8 @@ async def test_one_sees_when_a_version_has_drained(office: World) -> None:
 
 async def test_a_version_that_is_gone_fails_and_does_not_take_another_path(office: World) -> None:
     office.replies[f"{ID}/reserve_capacity"] = ["parked"]
-    first = await (await begun(office, ID, VERSIONS)).advance()
+    first = await (await begun(office, ID, WORKFLOWS)).advance()
     effects = list(office.effects)
-    again = await office.run(KIND, ID, {}, versions=(*OTHERS, V2), clock=first.clock).advance()
+    again = await office.run(KIND, ID, {}, workflows=(*OTHERS, V2), clock=first.clock).advance()
     assert (again.status, again.failure) == ("FAILED", "task_processing v1 is not registered")
     assert office.effects == effects

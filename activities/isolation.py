@@ -1,4 +1,4 @@
-"""A gate that many effects pass together, and a suspect alone for a moment.
+"""A isolation that many effects pass together, and a suspect alone for a moment.
 
 One for each process: what runs in any of its event loops dies with the others.
 """
@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 LONGEST = 30.0  # seconds
-LOOK = 0.02  # seconds between looks at a closed gate
+LOOK = 0.02  # seconds between looks at a closed isolation
 
 
 @dataclass(eq=False)
@@ -23,7 +23,7 @@ class Passage:
     on_company: Callable[[], Awaitable[None]] | None = None
 
 
-class Gate:
+class IsolationLock:
     """Keeps a suspect apart, but never for long: the providers of others are no hostages.
 
     A suspect waits up to `quarantine` seconds for the others to be done, letting nobody new in,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from activities.gate import Gate
+from activities.isolation import IsolationLock
 
 
 async def settle() -> None:
@@ -11,16 +11,16 @@ async def settle() -> None:
 
 
 async def test_a_suspect_waits_for_the_others_and_lets_nobody_in() -> None:
-    gate, log, leave = Gate(), [], asyncio.Event()
+    isolation, log, leave = IsolationLock(), [], asyncio.Event()
 
     async def ordinary(name: str) -> None:
-        async with gate.pass_(None):
+        async with isolation.pass_(None):
             log.append(f"+{name}")
             await leave.wait()
             log.append(f"-{name}")
 
     async def suspect() -> None:
-        async with gate.pass_(5) as passage:
+        async with isolation.pass_(5) as passage:
             assert passage.alone
             log.append("+suspect")
             await settle()
@@ -39,16 +39,16 @@ async def test_a_suspect_waits_for_the_others_and_lets_nobody_in() -> None:
 
 
 async def test_a_suspect_that_lasts_stops_nobody_and_is_no_longer_called_alone() -> None:
-    gate, company, passed = Gate(), [], asyncio.Event()
+    isolation, company, passed = IsolationLock(), [], asyncio.Event()
 
     async def noted() -> None:
         company.append("others passed")
 
     async def ordinary() -> None:
-        async with gate.pass_(None):
+        async with isolation.pass_(None):
             passed.set()
 
-    async with asyncio.timeout(5), gate.pass_(0.05) as passage:
+    async with asyncio.timeout(5), isolation.pass_(0.05) as passage:
         assert passage.alone
         passage.on_company = noted
         beside = asyncio.create_task(ordinary())
@@ -58,33 +58,33 @@ async def test_a_suspect_that_lasts_stops_nobody_and_is_no_longer_called_alone()
 
 
 async def test_a_suspect_does_not_wait_for_ever_for_a_provider_that_hangs() -> None:
-    gate = Gate()
-    async with asyncio.timeout(5), gate.pass_(None), gate.pass_(0.05) as passage:
+    isolation = IsolationLock()
+    async with asyncio.timeout(5), isolation.pass_(None), isolation.pass_(0.05) as passage:
         assert not passage.alone
 
 
 async def test_a_cancelled_suspect_blocks_nobody() -> None:
-    gate = Gate()
+    isolation = IsolationLock()
 
     async def suspect() -> None:
-        async with gate.pass_(30):
+        async with isolation.pass_(30):
             raise AssertionError("it never passes")
 
-    async with asyncio.timeout(5), gate.pass_(None):
+    async with asyncio.timeout(5), isolation.pass_(None):
         waiting = asyncio.create_task(suspect())
         await settle()
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        async with gate.pass_(None):
+        async with isolation.pass_(None):
             pass
 
 
 async def test_two_suspects_run_one_after_the_other() -> None:
-    gate, inside = Gate(), 0
+    isolation, inside = IsolationLock(), 0
 
     async def suspect() -> None:
         nonlocal inside
-        async with gate.pass_(5):
+        async with isolation.pass_(5):
             inside += 1
             assert inside == 1
             await asyncio.sleep(0)

@@ -1,0 +1,95 @@
+"""Every definition is sound, and what is not sound is found before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from activities import flaws
+from workflows import WORKFLOWS, UnknownKind, latest, of_record
+from workflows.definition import Late, Workflow
+from workflows.order_fulfilment import CHARGE, RESERVE
+from workflows.order_fulfilment import V1 as ORDER
+from workflows.steps import Step, Undo
+
+REFUND = Undo("refund", "payment.refund")
+
+
+def test_every_workflow_is_sound() -> None:
+    assert len({each.kind for each in WORKFLOWS}) >= 6
+    assert flaws(WORKFLOWS) == []
+
+
+def test_a_kind_has_one_version_that_new_instances_run_and_one_path() -> None:
+    new = [each for each in WORKFLOWS if each.latest]
+    assert len({each.kind for each in new}) == len(new) == len({each.path for each in new})
+    assert {each.kind for each in new} == {each.kind for each in WORKFLOWS}
+
+
+@pytest.mark.parametrize(
+    ("change", "flaw"),
+    [
+        ({"steps": (replace(CHARGE, do="paymnt.charge"),)}, "paymnt.charge"),
+        ({"steps": (replace(CHARGE, undo=Undo("refund", "payment.refnd")),)}, "payment.refnd"),
+        ({"steps": (replace(CHARGE, undo=Undo("back", "inventory.release")),)}, "does not undo"),
+        ({"steps": (CHARGE, replace(RESERVE, name="charge"))}, "called charge"),
+        ({"steps": (CHARGE, replace(RESERVE, undo=REFUND))}, "called refund"),
+        ({"others": (Step("tell", "notifier.sent"),)}, "notifier.sent"),
+        ({"others": (Step("tell", "notifier.send", Undo("untell", "notifier.send")),)}, "no table"),
+        ({"done": {"FULFILLED", "REFUSED"}}, "both done and undone"),
+        ({"hears": {"warehouse", "carrier"}}, "payment.captured never comes"),
+        ({"late": {"carrier.picked_up": Late(contradicts={"COMPENSATD"})}}, "no outcome"),
+        ({"late": {"payment.captured": Late(undo=REFUND)}}, "no step"),
+        (
+            {"late": {"payment.captured": Late(undoes=CHARGE, undo=Undo("r", "payment.charge"))}},
+            "does not undo",
+        ),
+        ({"audited": Step("charge", "payment.charge")}, "audited"),
+    ],
+)
+def test_what_is_wrong_with_a_definition_is_said(change: dict[str, Any], flaw: str) -> None:
+    [found, *_] = flaws([replace(ORDER, **change)])
+    assert found.startswith("order_fulfilment v1: ")
+    assert flaw in found
+
+
+@pytest.mark.parametrize(
+    ("type", "outcome", "made_of"),
+    [
+        ("payment.captured", "COMPENSATED", "undo"),
+        ("payment.captured", "REFUSED", "undo"),
+        ("payment.captured", "FULFILLED", "nothing"),
+        ("payment.captured", "TERMINATED", "ask"),
+        ("payment.captured", "SETTLED", "ask"),
+        # Of an outcome that it does not know, a machine gives nothing back.
+        ("payment.captured", "RENEWED", "ask"),
+        ("payment.failed", "FULFILLED", "ask"),
+        ("payment.failed", "COMPENSATED", "nothing"),
+        ("carrier.picked_up", "REFUSED", "ask"),
+        ("carrier.picked_up", "FULFILLED", "nothing"),
+        ("warehouse.found_again", "COMPENSATED", "nothing"),
+    ],
+)
+def test_what_is_made_of_an_event_after_the_end(type: str, outcome: str, made_of: str) -> None:
+    assert ORDER.made_of(type, outcome) == made_of
+
+
+def test_no_outcome_lets_money_go_that_the_definition_does_not_name() -> None:
+    for workflow in WORKFLOWS:
+        for type in workflow.late:
+            assert workflow.made_of(type, "AN_OUTCOME_OF_ANOTHER_RELEASE") != "undo"
+
+
+def test_a_kind_of_another_release_is_said_to_be_unknown() -> None:
+    with pytest.raises(UnknownKind):
+        latest("subscription")
+    with pytest.raises(UnknownKind):
+        of_record({"kind": "subscription", "version": "v1"})
+
+
+def test_a_version_that_is_gone_is_read_as_the_newest() -> None:
+    assert of_record({"kind": "order_fulfilment", "version": "v0"}) is ORDER
+    old: Workflow = of_record({"kind": "order_fulfilment", "version": None})
+    assert old is ORDER
