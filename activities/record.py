@@ -52,7 +52,7 @@ async def hold(env: Env, message: dict[str, Any]) -> None:
 async def take(env: Env, message: dict[str, Any]) -> WaitResult:
     """Takes the event that a wait is for, or says until when to wait.
 
-    A doorbell that carries something was rung past the API: what it carries is judged first.
+    A signal that carries something was raised past the API: what it carries is judged first.
     """
     wait = Wait.model_validate(message)
     try:
@@ -92,7 +92,7 @@ def _carries(raised: Any) -> bool:
 
 
 async def _refuse_what_carries(tx: AsyncConnection, instance: str, name: str, raised: Any) -> None:
-    """Tells somebody, once until they have looked, of a doorbell with a message past the API.
+    """Tells somebody, once until they have looked, of a wake-up signal with a message past the API.
 
     Nothing of it is believed: the inbox is the truth.
     """

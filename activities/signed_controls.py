@@ -44,7 +44,7 @@ class SignedControl(Signed):
 
 
 async def admit(tx: AsyncConnection, key: str, request: PlanRequest) -> None:
-    """Keeps what doorbells carried, where it is signed, and reports what is not."""
+    """Keeps what wake-up signals carried, where it is signed, and reports what is not."""
     for raised in request.raised:
         if raised in (None, {}, WAKE_UP):
             continue

@@ -31,7 +31,7 @@ from workflows.approval import EVENT
 async def _reconcile(settings: Settings) -> dict[str, list[str]]:
     env = make_env(settings)
     try:
-        # The application's relay carries on from what the sweep has kept; nobody is poked here.
+        # The application's relay carries on from what the sweep has kept; nobody is notified here.
         report = await Reconciler(env, Engine(), settings, lambda: None).sweep()
         return report.as_dict()
     finally:

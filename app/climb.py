@@ -57,15 +57,15 @@ class LeftAlone(NamedTuple):
 
 
 class Climb:
-    """Climbs with whoever is late; `ring` wakes one in the background."""
+    """Climbs with whoever is late; `raise_event` wakes one in the background."""
 
     def __init__(
-        self, env: Env, engine: Engine, settings: Settings, ring: Callable[..., bool]
+        self, env: Env, engine: Engine, settings: Settings, raise_event: Callable[..., bool]
     ) -> None:
         self._env = env
         self._engine = engine
         self._settings = settings
-        self._ring = ring
+        self._raise_event = raise_event
         self._brake = Brake(settings.stall_after, settings.reconcile_interval)
         self._after: ladder.Place | None = None
         self._at_once = False
@@ -192,7 +192,7 @@ class Climb:
     async def _left_to_a_person(self, row: Any) -> bool:
         async with self._env.store.transaction() as tx:
             parked = await ladder.unanswered(tx, row)
-            if parked:  # whatever rang, it is a person's
+            if parked:  # whatever woke it, it is a person's
                 await ladder.expect(tx, row, None)
         return parked
 
@@ -218,7 +218,7 @@ class Climb:
             # Nobody can wake it; what counts is that it still cannot be read after a while.
             async with self._env.store.transaction() as tx:
                 await noting(tx)
-        elif self._ring(row, "wake", noting):
+        elif self._raise_event(row, "wake", noting):
             report.woken.append(row["id"])
 
     async def _end_terminated(self, row: Any, report: Any) -> None:

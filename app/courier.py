@@ -25,7 +25,7 @@ from workflows.messages import Answer, Call, Incident
 log = logging.getLogger(__name__)
 
 Calls = set[asyncio.Task[None]]
-Carrying = Coroutine[Any, Any, None]
+Delivery = Coroutine[Any, Any, None]
 Hold = Callable[[AsyncConnection, Any], Coroutine[Any, Any, None]]
 
 AT_ONCE = 64  # of each sort: those of one sort that hang never keep the other back
@@ -33,32 +33,32 @@ GIVE_NOTICE = 100  # tries to make a late event good, about a day, before a pers
 
 
 class Courier:
-    """Sweeps when poked, and every so many seconds all the same."""
+    """Sweeps when notified, and every so many seconds all the same."""
 
     def __init__(self, env: Env, interval: float, pace: notices.Pace | None = None) -> None:
         self._env = env
         self._interval = interval
         self._pace = pace or notices.Pace()
-        self._poked = asyncio.Event()
+        self._notified = asyncio.Event()
         self._late: Calls = set()
         self._notices: Calls = set()
 
-    def poke(self) -> None:
+    def notify(self) -> None:
         """Something was kept that somebody should hear of now."""
-        self._poked.set()
+        self._notified.set()
 
     async def run(self) -> None:
         """Sweeps until cancelled."""
         try:
             while True:
-                self._poked.clear()
+                self._notified.clear()
                 try:
                     await self.sweep()
                 except Exception:
                     # The store is away. Nothing is lost by trying again.
                     log.exception("sweep failed")
                 try:
-                    await asyncio.wait_for(self._poked.wait(), self._interval)
+                    await asyncio.wait_for(self._notified.wait(), self._interval)
                 except TimeoutError:
                     continue
         finally:
@@ -81,16 +81,16 @@ class Courier:
         while under_way := self._late | self._notices:
             await asyncio.wait(under_way)
 
-    def _carry(self, under_way: Calls, call: Carrying, hold: Hold, row: Any) -> None:
+    def _carry(self, under_way: Calls, call: Delivery, hold: Hold, row: Any) -> None:
         task = asyncio.create_task(self._carried(call, hold, row))
         # Where all places were taken, there may be others that wait for one.
         full = len(under_way) == AT_ONCE - 1
         under_way.add(task)
         task.add_done_callback(under_way.discard)
         if full:
-            task.add_done_callback(lambda _: self.poke())
+            task.add_done_callback(lambda _: self.notify())
 
-    async def _carried(self, call: Carrying, hold: Hold, row: Any) -> None:
+    async def _carried(self, call: Delivery, hold: Hold, row: Any) -> None:
         working = asyncio.create_task(call)
         try:
             while not (await asyncio.wait([working], timeout=CLAIM / 2))[0]:
@@ -146,7 +146,7 @@ class Courier:
         )
         async with self._env.store.transaction() as tx:
             await interventions.open_(tx, incident)
-        self.poke()
+        self.notify()
 
     async def _tell(self, row: Any) -> None:
         """Sends what is due of an intervention; what was not accepted stays due."""

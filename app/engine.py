@@ -30,7 +30,7 @@ class EngineUnavailable(Exception):
 
 
 @dataclass(frozen=True)
-class State:
+class InstanceState:
     """An instance as the engine sees it."""
 
     status: str
@@ -61,17 +61,17 @@ class Engine:
         async with _deadline(f"schedule {id}", ignore=grpc.StatusCode.ALREADY_EXISTS):
             await self._client.schedule_new_workflow(kind, input=input, instance_id=id)
 
-    async def ring(self, id: str, name: str) -> None:
-        """Rings the doorbell of an instance: the inbox holds what there is to know.
+    async def raise_event(self, id: str, name: str) -> None:
+        """Raises a wake-up signal for an instance: the inbox holds what there is to know.
 
         Raises:
-            EngineUnavailable: ring again later; one ring too many does no harm.
+            EngineUnavailable: raise it again later; one too many does no harm.
         """
         async with _deadline(f"raise {name} on {id}"):
             # Never empty: the engine turns every falsy payload into None.
             await self._client.raise_workflow_event(id, name, data={"ring": True})
 
-    async def state(self, id: str) -> State | None:
+    async def state(self, id: str) -> InstanceState | None:
         """What the engine knows of an instance; `None` when it knows nothing.
 
         Raises:
@@ -88,14 +88,14 @@ class Engine:
             await asyncio.sleep(POLL)
         return None
 
-    async def _state(self, id: str) -> State | None:
+    async def _state(self, id: str) -> InstanceState | None:
         async with _deadline(f"state of {id}"):
             state = await self._client.get_workflow_state(id)
         if state is None:
             return None
         details = state.failure_details
         failure = f"{details.error_type}: {details.message}" if details else None
-        return State(status=state.runtime_status.name, failure=failure)
+        return InstanceState(status=state.runtime_status.name, failure=failure)
 
     async def answers(self) -> bool:
         """Whether the engine and its store answer just now, for an instance that never was.

@@ -25,7 +25,7 @@ from app.api import (
     webhooks,
     workflows,
 )
-from app.api.common import Parts
+from app.api.common import Services
 from app.audit import Audit
 from app.courier import Courier
 from app.engine import Engine
@@ -100,10 +100,10 @@ def compose(
     settings: Settings = app.state.settings
     relay = Relay(env, engine, settings.relay_interval)
     courier = Courier(env, settings.courier_interval, settings.notices)
-    reconciler = Reconciler(env, engine, settings, relay.poke)
+    reconciler = Reconciler(env, engine, settings, relay.notify)
     audited = Audit(env, settings)
     tidy = Housekeeping(env.store, settings.keep).sweep
-    app.state.parts = Parts(settings, env.store, relay, engine, watcher)
+    app.state.services = Services(settings, env.store, relay, engine, watcher)
 
     def repeat(name: str, interval: float, work: Callable[[], Awaitable[object]]) -> Any:
         return singleton.repeat(env.store, name, holder, interval, work)

@@ -62,56 +62,56 @@ class Report:
         return not any(self.as_dict().values())
 
 
-class Bell:
+class Signaller:
     """Rings instances in the background, and never one twice at a time."""
 
     def __init__(self, env: Env, engine: Engine) -> None:
         self._env = env
         self._engine = engine
-        self._ringing: dict[str, asyncio.Task[None]] = {}
+        self._raising: dict[str, asyncio.Task[None]] = {}
 
-    def ring(self, row: Any, name: str, then: Noting) -> bool:
-        """Begins to ring, and notes it when that is done; `False` if it is being rung already."""
+    def raise_event(self, row: Any, name: str, then: Noting) -> bool:
+        """Begins to raise it, notes when that is done; `False` if it is under way already."""
         id = row["id"]
-        if id in self._ringing:
+        if id in self._raising:
             return False
         task = asyncio.create_task(self._rung(row, name, then))
-        self._ringing[id] = task
-        task.add_done_callback(lambda _: self._ringing.pop(id))
+        self._raising[id] = task
+        task.add_done_callback(lambda _: self._raising.pop(id))
         return True
 
     async def silence(self) -> None:
-        """Waits until nothing rings any more."""
-        if self._ringing:
-            await asyncio.wait(list(self._ringing.values()))
+        """Waits until nothing is being raised any more."""
+        if self._raising:
+            await asyncio.wait(list(self._raising.values()))
 
     def cancel(self) -> None:
         """Stops ringing."""
-        for task in self._ringing.values():
+        for task in self._raising.values():
             task.cancel()
 
     async def _rung(self, row: Any, name: str, then: Noting) -> None:
         try:
-            await self._engine.ring(row["engine_id"], name)
+            await self._engine.raise_event(row["engine_id"], name)
             async with self._env.store.transaction() as tx:
                 await then(tx)
         except EngineUnavailable as error:
             log.info("reconciler: %s", error)
         except Exception:
             # The next sweep finds it as it was.
-            log.exception("reconciler: %s was not rung", row["id"])
+            log.exception("reconciler: %s was not told", row["id"])
 
 
 class Reconciler:
     """Every sweep is made by one replica at a time; killed anywhere, the next one goes on."""
 
-    def __init__(self, env: Env, engine: Engine, settings: Settings, poke: Callable[[], None]):
+    def __init__(self, env: Env, engine: Engine, settings: Settings, notify: Callable[[], None]):
         self._env = env
         self._engine = engine
         self._settings = settings
-        self._poke = poke
-        self._bell = Bell(env, engine)
-        self._climb = Climb(env, engine, settings, self._bell.ring)
+        self._poke = notify
+        self._signaller = Signaller(env, engine)
+        self._climb = Climb(env, engine, settings, self._signaller.raise_event)
         self._purged_to: ladder.Place | None = None
         self._held_to: ladder.Place | None = None
         self._told_to: datetime | None = None
@@ -140,7 +140,7 @@ class Reconciler:
         try:
             await singleton.repeat(self._env.store, "ladder", holder, often, sweep)
         finally:
-            self._bell.cancel()
+            self._signaller.cancel()
 
     async def sweep(self) -> Report:
         """One look at everything, whoever holds the leases; waits for all that it has begun."""
@@ -155,7 +155,7 @@ class Reconciler:
             self._adopt,
         ):
             await work(report)
-        await self._bell.silence()
+        await self._signaller.silence()
         self._note(report)
         return report
 
@@ -190,7 +190,7 @@ class Reconciler:
             rows = await ladder.held(tx, pause, self._held_to, BATCH)
         self._held_to = ladder.next_place(rows, "expected_at", BATCH)
         for row in rows:
-            if self._bell.ring(row, "reconcile", partial(ladder.woken, row=row)):
+            if self._signaller.raise_event(row, "reconcile", partial(ladder.woken, row=row)):
                 report.reconciled.append(row["id"])
 
     async def _tell_of_starts(self, report: Report) -> None:

@@ -1,6 +1,6 @@
 """The relay: carries what the store has kept to the engine.
 
-A transactional outbox. Requests only write to the store and poke the relay; what a crash leaves
+A transactional outbox. Requests only write to the store and notify the relay; what a crash leaves
 behind is picked up by the next sweep of any replica. Every row is claimed before it is carried,
 and carrying it twice is harmless.
 """
@@ -29,24 +29,24 @@ NAMES = 3  # that an instance is given in the engine, at most; then it is a pers
 
 
 class Relay:
-    """Sweeps when poked, and now and then all the same."""
+    """Sweeps when notified, and now and then all the same."""
 
     def __init__(self, env: Env, engine: Engine, interval: float) -> None:
         self._env = env
         self._engine = engine
         self._interval = interval
-        self._poked = asyncio.Event()
+        self._notified = asyncio.Event()
         self._carrying: set[asyncio.Task[None]] = set()
 
-    def poke(self) -> None:
+    def notify(self) -> None:
         """Something was kept; carry it now."""
-        self._poked.set()
+        self._notified.set()
 
     async def run(self) -> None:
         """Sweeps until cancelled."""
         try:
             while True:
-                self._poked.clear()
+                self._notified.clear()
                 try:
                     more = await self.sweep()
                 except Exception:
@@ -55,7 +55,7 @@ class Relay:
                     more = False
                 if not more:
                     try:
-                        await asyncio.wait_for(self._poked.wait(), self._interval)
+                        await asyncio.wait_for(self._notified.wait(), self._interval)
                     except TimeoutError:
                         continue
         finally:
@@ -76,9 +76,9 @@ class Relay:
         for row in starts:
             self._carry(self._start(row))
         for row in events:
-            self._carry(self._ring(row["engine_id"], row["name"]))
+            self._carry(self._raise_event(row["engine_id"], row["name"]))
         for row in answers:
-            self._carry(self._ring(row["engine_id"], "intervention"))
+            self._carry(self._raise_event(row["engine_id"], "intervention"))
         for row in wanted:
             self._carry(self._bring_to_agree(row))
         return len(starts) == room or len(events) == room
@@ -167,9 +167,9 @@ class Relay:
             log.warning("not removed: %s", error)
         return False
 
-    async def _ring(self, id: str, name: str) -> None:
+    async def _raise_event(self, id: str, name: str) -> None:
         try:
-            await self._engine.ring(id, name)
+            await self._engine.raise_event(id, name)
         except EngineUnavailable as error:
             log.warning("not raised yet: %s", error)
 

@@ -24,7 +24,7 @@ from workflows.messages import Event, Wait, WaitResult
 ALWAYS_RAISED = ("cancel", "control")
 
 
-LONGEST_RING = 60.0  # seconds between two doorbells of an event
+LONGEST_PAUSE = 60.0  # seconds between two wake-up signals of an event
 
 # A wait that an event has claimed already, and of which the workflow has to be told.
 AWAITED = ("open", "claimed")
@@ -193,7 +193,7 @@ _OTHERS = (
 
 
 async def _ignore_others(tx: AsyncConnection, wait: Wait) -> None:
-    """Lets no doorbell ring any more for events that this wait does not name.
+    """Lets no wake-up signal be raised any more for events that this wait does not name.
 
     They are kept as they are: a later wait may name them, and so may whoever settles the rest
     after the end.
@@ -255,9 +255,9 @@ _UNRAISED = (
 
 
 async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
-    """Takes kept events whose doorbell is due: nobody has consumed them, and somebody waits.
+    """Takes kept events whose wake-up signal is due: nobody has consumed them, and somebody waits.
 
-    Each is due again after a growing pause, so a doorbell that the engine lost rings again.
+    Each is due again after a growing pause, so one that the engine lost is raised again.
     """
     at = records.now()
     rows = list((await tx.execute(_UNRAISED, {"at": at, "most": limit})).mappings())
@@ -265,7 +265,7 @@ async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
     for row in rows:
         # Asked row by row: as a part of the query it makes Postgres read every wait.
         listens = await _has_a_listener(tx, row, row["name"])
-        due_again = at + pause(row["raises"] + 1, LONGEST_RING) if listens else None
+        due_again = at + pause(row["raises"] + 1, LONGEST_PAUSE) if listens else None
         await _put_off(tx, row, due_again)
         if listens:
             heard.append(row)

@@ -22,7 +22,7 @@ from workflows.messages import Incident, IncidentKind, Resolution
 # The incidents of a step on the way forward; turning down makes them moot.
 FORWARD = ("step_failed", "poison")
 
-LONGEST_RING = 300.0  # seconds between two doorbells of an answer
+LONGEST_PAUSE = 300.0  # seconds between two wake-up signals of an answer
 
 
 async def open_(tx: AsyncConnection, incident: Incident) -> None:
@@ -76,11 +76,11 @@ async def answer(
     at = records.now()
     answered = {"action": action, "note": note, "answered_by": by, "answered_at": at}
     # Only whom it blocks waits to hear of the answer.
-    ring = case((interventions.c.blocking, at), else_=None)
+    again = case((interventions.c.blocking, at), else_=None)
     won = await tx.execute(
         update(interventions)
         .where(interventions.c.id == id, interventions.c.action.is_(None))
-        .values(**answered, next_raise_at=ring, alert_at=None)
+        .values(**answered, next_raise_at=again, alert_at=None)
     )
     if won.rowcount != 1:
         return False
@@ -207,7 +207,7 @@ async def claim_unraised(tx: AsyncConnection, limit: int) -> list[RowMapping]:
     at = records.now()
     rows = list((await tx.execute(_UNRAISED, {"at": at, "most": limit})).mappings())
     for row in rows:
-        due = at + pause(row["raises"] + 1, LONGEST_RING)
+        due = at + pause(row["raises"] + 1, LONGEST_PAUSE)
         gone = row["state"] in (None, "ended")
         await tx.execute(
             update(interventions)

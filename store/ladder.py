@@ -218,7 +218,7 @@ async def answered(tx: AsyncConnection, limit: int) -> list[RowMapping]:
 
 
 async def heard(tx: AsyncConnection, intervention: str) -> None:
-    """An answer was heard; nobody need be rung for it any more."""
+    """An answer was heard; no signal is raised for it any more."""
     await tx.execute(
         update(interventions).where(interventions.c.id == intervention).values(next_raise_at=None)
     )

@@ -4,7 +4,7 @@ One row a monitor, one row an incident. Everything is compared and changed under
 so that of two runs of the same round one finds and the other is told.
 
 Somebody is told once of an incident's beginning (warning), of the failure that makes it critical,
-and of its end (recovery). A service that flaps would ring at every turn, and nobody would listen.
+and of its end (recovery). A service that flaps would alarm at every turn, and nobody would listen.
 So the first incident that is one too many (`Damping`) is told as flapping, instead of with a
 warning; its recovery, and warnings and recoveries of those that follow, are held back until the
 service was well for a while. Then one alert says that it is stable, and incidents are counted anew.
@@ -197,7 +197,7 @@ async def _follow(
 
 def _damping(record: RowMapping) -> Damping:
     # Monitors that were started before there was damping name none.
-    return Damping.accepted(record["input"].get("damping", {}))
+    return Damping.accepted(record["input"].get("damping") or {})
 
 
 async def _flaps(tx: AsyncConnection, record: RowMapping, n: int, at: datetime) -> bool:

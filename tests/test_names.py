@@ -21,10 +21,7 @@ PACKAGES = (
     "workflows",
 )
 # Names that still stand for two things. It only shrinks: a name that is single again fails too.
-DOUBLE: Mapping[str, set[str]] = {
-    "activities": {"Undo"},
-    "app": {"Carrying", "State", "Word"},
-}
+DOUBLE: Mapping[str, set[str]] = {}
 ALIAS = re.compile(r"[A-Z]\w*[a-z]\w*")  # and no CONSTANT
 
 

@@ -154,7 +154,7 @@ class Control(Message):
 
 
 class PlanRequest(Message):
-    """Asks what is left to do. `raised` is what doorbells carried, heard at the time `at`."""
+    """Asks what is left to do. `raised` is what signals carried, heard at the time `at`."""
 
     instance: str
     generation: int

@@ -1,6 +1,6 @@
 """One run of one workflow instance: its beginning and end, waits, and what only a person settles.
 
-Waiting is a pull, never a push: a raised event is only a doorbell, the inbox in the store is the
+Waiting is a pull, never a push: a raised event is only a signal, the inbox in the store is the
 truth. So a lost, repeated, early or forged event does no harm.
 
 Histories are bounded: what may go on for days begins anew after so many rounds (`Renewed`). The
@@ -149,10 +149,10 @@ class Instance(Run):
             return taken.event
         timer = self._ctx.create_timer(taken.due or due)
         while True:
-            doorbell, cancel = self._doorbell(name), self._doorbell("cancel")
-            yield when_any([doorbell, cancel, timer])
+            signal, cancel = self._signal(name), self._signal("cancel")
+            yield when_any([signal, cancel, timer])
             yield from self._stop_if_cancelled()
-            raised = self._answer_door(name)
+            raised = self._take_signal(name)
             if raised is None and not timer.is_complete:
                 continue
             heard = {"final": timer.is_complete, "raised": raised, "at": self.turn_time()}
@@ -209,7 +209,7 @@ class Instance(Run):
     def _pause(self, seconds: float, cancellable: bool) -> Yields[None]:
         timer = self._ctx.create_timer(timedelta(seconds=seconds))
         while not timer.is_complete:
-            yield when_any([timer, self._doorbell("cancel")] if cancellable else [timer])
+            yield when_any([timer, self._signal("cancel")] if cancellable else [timer])
             if cancellable:
                 yield from self._stop_if_cancelled()
 
@@ -244,13 +244,13 @@ class Instance(Run):
             )
             if resolution.action:
                 return resolution.action
-            doorbells = [self._doorbell("intervention")]
-            yield when_any([*doorbells, self._doorbell("cancel")] if cancellable else doorbells)
-            heard = {"raised": self._answer_door("intervention")}
+            signals = [self._signal("intervention")]
+            yield when_any([*signals, self._signal("cancel")] if cancellable else signals)
+            heard = {"raised": self._take_signal("intervention")}
             incident = incident.model_copy(update=heard)
 
     def _stop_if_cancelled(self) -> Yields[None]:
-        raised = self._answer_door("cancel")
+        raised = self._take_signal("cancel")
         if raised is None:
             return
         wait = Wait(instance=self.id, name="cancel", token="cancel/1", raised=raised)

@@ -252,7 +252,7 @@ class Incident(Message):
     kind: IncidentKind
     reason: str
     blocking: bool = True
-    raised: Any = Field(default=None, description="what the doorbell carried that asks for it")
+    raised: Any = Field(default=None, description="what the signal carried that asks for it")
 
     @property
     def id(self) -> str:

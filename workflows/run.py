@@ -1,4 +1,4 @@
-"""One run, as the engine sees it: activities, the application's store, doorbells, and the time."""
+"""One run, as the engine sees it: activities, the application's store, signals, and the time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Run:
         # Our id: what the engine calls a run may end in `~<n>`, never what a caller chose.
         self.id: str = ctx.instance_id.partition("~")[0]
         self._retry = RetryRule()
-        self._doorbells: dict[str, Any] = {}
+        self._signals: dict[str, Any] = {}
 
     def turn_time(self) -> datetime:
         """The time of this turn, the same in every replay."""
@@ -81,23 +81,23 @@ class Run:
     def _until_woken(self, seconds: float) -> Yields[None]:
         # Whoever takes it for stuck finds a store: then there is no need to wait.
         timer = self._ctx.create_timer(timedelta(seconds=seconds))
-        yield when_any([timer, self._doorbell("wake")])
-        self._answer_door("wake")
+        yield when_any([timer, self._signal("wake")])
+        self._take_signal("wake")
 
-    def _doorbell(self, name: str) -> Any:
+    def _signal(self, name: str) -> Any:
         # Kept until it rings: a wait that loses a race stays registered with the engine and would
         # swallow the next event of its name, so the same one serves the next wait.
-        if name not in self._doorbells:
-            self._doorbells[name] = self._ctx.wait_for_external_event(name)
-        return self._doorbells[name]
+        if name not in self._signals:
+            self._signals[name] = self._ctx.wait_for_external_event(name)
+        return self._signals[name]
 
-    def _answer_door(self, name: str) -> Any:
-        doorbell = self._doorbell(name)
-        if not doorbell.is_complete:
+    def _take_signal(self, name: str) -> Any:
+        signal = self._signal(name)
+        if not signal.is_complete:
             return None
-        del self._doorbells[name]
+        del self._signals[name]
         # The engine turns every falsy payload into None.
-        return doorbell.get_result() or {}
+        return signal.get_result() or {}
 
 
 def patient(rule: RetryRule) -> RetryRule:

@@ -233,8 +233,8 @@ class Saga(Instance):
 
     def _wait_to_be_reconciled(self, step: Step) -> Yields[None]:
         yield from self._store("record.hold", Hold(instance=self.id, step=step.name))
-        yield when_any([self._doorbell("reconcile"), self._doorbell("cancel")])
-        self._answer_door("reconcile")
+        yield when_any([self._signal("reconcile"), self._signal("cancel")])
+        self._take_signal("reconcile")
         yield from self._stop_if_cancelled()
         self._count_round()
 

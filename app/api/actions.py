@@ -15,7 +15,7 @@ from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.auth import Operator
-from app.api.common import Parts, PartsOf, PathId
+from app.api.common import PathId, Services, ServicesOf
 from app.api.views import view
 from app.api.workflows import unknown
 from app.engine import EngineUnavailable
@@ -66,8 +66,8 @@ async def _note(tx: AsyncConnection, id: str, what: str, by: Operator, why: Reas
     )
 
 
-async def _shown(parts: Parts, id: str) -> dict[str, Any]:
-    async with parts.store.reading() as tx:
+async def _shown(services: Services, id: str) -> dict[str, Any]:
+    async with services.store.reading() as tx:
         record = await records.get(tx, id)
     if record is None:
         raise unknown(id)
@@ -76,13 +76,13 @@ async def _shown(parts: Parts, id: str) -> dict[str, Any]:
 
 @router.post("/workflows/{id}/cancel", status_code=202)
 async def cancel(
-    parts: PartsOf, operator: Operator, id: PathId, why: Reason = None
+    services: ServicesOf, operator: Operator, id: PathId, why: Reason = None
 ) -> dict[str, Any]:
     """Asks an instance to undo everything; 409 where that is known to be too late.
 
     What turns out to be too late only when it is tried, the outcome says.
     """
-    async with parts.store.transaction() as tx:
+    async with services.store.transaction() as tx:
         record = await _open(tx, id)
         if of_record(record).eternal:
             # It has no step to undo, and hears nothing but controls.
@@ -90,46 +90,52 @@ async def cancel(
         elif not await runs.cancel(tx, id):
             raise Problem(409, "too-late", "Too late", "what it has done cannot be undone any more")
         await _note(tx, id, "cancel", operator, why)
-    parts.relay.poke()
-    return await _shown(parts, id)
+    services.relay.notify()
+    return await _shown(services, id)
 
 
 @router.post("/workflows/{id}/suspend")
 async def suspend(
-    parts: PartsOf, operator: Operator, id: PathId, response: Response, why: Reason = None
+    services: ServicesOf, operator: Operator, id: PathId, response: Response, why: Reason = None
 ) -> dict[str, Any]:
     """Lets an instance take no further step until it is resumed."""
-    return await _want(parts, operator, id, response, "suspend", why, suspended=True)
+    return await _want(services, operator, id, response, "suspend", why, suspended=True)
 
 
 @router.post("/workflows/{id}/resume")
 async def resume(
-    parts: PartsOf, operator: Operator, id: PathId, response: Response, why: Reason = None
+    services: ServicesOf, operator: Operator, id: PathId, response: Response, why: Reason = None
 ) -> dict[str, Any]:
     """Lets a suspended instance go on."""
-    return await _want(parts, operator, id, response, "resume", why, suspended=False)
+    return await _want(services, operator, id, response, "resume", why, suspended=False)
 
 
 async def _want(
-    parts: Parts, by: Operator, id: str, response: Response, what: str, why: Reason, **wish: Any
+    services: Services,
+    by: Operator,
+    id: str,
+    response: Response,
+    what: str,
+    why: Reason,
+    **wish: Any,
 ) -> dict[str, Any]:
     """Keeps what is wanted and tells the engine at once; 202 when it is only going to be told."""
-    async with parts.store.transaction() as tx:
+    async with services.store.transaction() as tx:
         await _open(tx, id)
         await desired_state.want(tx, id, **wish)
         await _note(tx, id, what, by, why)
-    if not await parts.relay.control(id):
+    if not await services.relay.control(id):
         response.status_code = 202
-    parts.relay.poke()
-    return await _shown(parts, id)
+    services.relay.notify()
+    return await _shown(services, id)
 
 
 @router.post("/workflows/{id}/retry")
 async def retry(
-    parts: PartsOf, operator: Operator, id: PathId, why: Reason = None
+    services: ServicesOf, operator: Operator, id: PathId, why: Reason = None
 ) -> dict[str, Any]:
     """Tries the failed step again now: one parked for a person, or held to be reconciled."""
-    async with parts.store.transaction() as tx:
+    async with services.store.transaction() as tx:
         record = await _open(tx, id)
         asked = record["waiting_for"] if record["status"] == "PARKED" else None
         held = record["waiting_for"] == "reconcile"
@@ -144,21 +150,21 @@ async def retry(
         await _note(tx, id, "retry", operator, why)
     if held:
         try:
-            await parts.engine.ring(record["engine_id"], "reconcile")
+            await services.engine.raise_event(record["engine_id"], "reconcile")
         except EngineUnavailable as error:
-            # The reconciler rings it too, as soon as the engine listens.
-            log.warning("not rung yet: %s", error)
-    parts.relay.poke()
-    return await _shown(parts, id)
+            # The reconciler raises it too, as soon as the engine listens.
+            log.warning("not raised yet: %s", error)
+    services.relay.notify()
+    return await _shown(services, id)
 
 
 @router.post("/workflows/{id}/terminate", status_code=202)
 async def terminate(
-    parts: PartsOf, operator: Operator, id: PathId, response: Response, why: Reason = None
+    services: ServicesOf, operator: Operator, id: PathId, response: Response, why: Reason = None
 ) -> dict[str, Any]:
     """The last resort: stops an instance as it is; an intervention lists what it left standing."""
     shown = await _want(
-        parts, operator, id, response, "terminate", why, terminated_by=operator.subject
+        services, operator, id, response, "terminate", why, terminated_by=operator.subject
     )
     response.headers["Location"] = f"/interventions/{id}/terminate/1"
     return shown
@@ -166,13 +172,13 @@ async def terminate(
 
 def _rollback(workflow: Workflow) -> Callable[..., Coroutine[Any, Any, dict[str, Any]]]:
     async def roll_back(
-        parts: PartsOf, operator: Operator, id: PathId, why: Reason = None
+        services: ServicesOf, operator: Operator, id: PathId, why: Reason = None
     ) -> dict[str, Any]:
         """Undoes what was done, after the end: what was there before is there again.
 
         Unless something newer is there by now: that is left alone.
         """
-        async with parts.store.transaction() as tx:
+        async with services.store.transaction() as tx:
             record = await records.get(tx, id, lock=True)
             if record is None or record["kind"] != workflow.kind:
                 raise unknown(id)
@@ -182,8 +188,8 @@ def _rollback(workflow: Workflow) -> Callable[..., Coroutine[Any, Any, dict[str,
                 why_not = f"it is not {' or '.join(sorted(done))}"
                 raise Problem(409, "not-ready", "Nothing to roll back", why_not)
             await _note(tx, id, "rollback", operator, why)
-        parts.relay.poke()
-        return await _shown(parts, id)
+        services.relay.notify()
+        return await _shown(services, id)
 
     return roll_back
 

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 
 from activities.decisions import REASONS, Decision, Verdict, decide
 from app.api.auth import BEARER, Decider, Principal, authenticate
-from app.api.common import Parts, PartsOf, PathId
+from app.api.common import PathId, Services, ServicesOf
 from app.api.views import moment
 from app.api.workflows import Limit, unknown
 from app.errors import Problem
@@ -35,18 +35,18 @@ class DecisionRequest(Exact):
     comment: Note | None = None
 
 
-async def _caller(parts: PartsOf, id: PathId, request: Request, _: Any = BEARER) -> Principal:
+async def _caller(services: ServicesOf, id: PathId, request: Request, _: Any = BEARER) -> Principal:
     """Whoever decides; an attempt without a good token is in the trail too."""
     try:
-        return authenticate(parts, request)
+        return authenticate(services, request)
     except Problem as problem:
-        await _refused(parts, id, "unauthenticated", "api", problem)
+        await _refused(services, id, "unauthenticated", "api", problem)
         raise
 
 
 @router.post("/approvals/{id}/decision")
 async def post_decision(
-    parts: PartsOf,
+    services: ServicesOf,
     principal: Annotated[Principal, Depends(_caller)],
     id: PathId,
     decision: DecisionRequest,
@@ -60,13 +60,13 @@ async def post_decision(
         roles=frozenset(principal.roles),
         comment=decision.comment or "",
     )
-    return await _decide(parts, made)
+    return await _decide(services, made)
 
 
-async def _decide(parts: Parts, decision: Decision) -> dict[str, Any]:
-    async with parts.store.transaction() as tx:
+async def _decide(services: Services, decision: Decision) -> dict[str, Any]:
+    async with services.store.transaction() as tx:
         verdict = await decide(tx, decision)
-    parts.relay.poke()
+    services.relay.notify()
     if verdict == "unknown":
         raise unknown(decision.instance)
     if verdict not in ("accepted", "repeated"):
@@ -79,7 +79,7 @@ async def _decide(parts: Parts, decision: Decision) -> dict[str, Any]:
     }
 
 
-async def _refused(parts: Parts, id: str, who: str, via: str, problem: Problem) -> None:
+async def _refused(services: Services, id: str, who: str, via: str, problem: Problem) -> None:
     verdict = f"refused: {problem.name} {problem.detail or ''}"[:100]
     row: dict[str, Any] = {
         "who": who,
@@ -88,10 +88,10 @@ async def _refused(parts: Parts, id: str, who: str, via: str, problem: Problem) 
         "verdict": verdict,
         "event_id": None,
     }
-    async with parts.store.reading() as tx:
+    async with services.store.reading() as tx:
         if await records.get(tx, id) is None:
             return
-    async with parts.store.transaction() as tx:
+    async with services.store.transaction() as tx:
         kept = await audit_trail.refuse(tx, instance=id, **row)
     if not kept:
         headers = {"Retry-After": RETRY_AFTER}
@@ -100,14 +100,14 @@ async def _refused(parts: Parts, id: str, who: str, via: str, problem: Problem) 
 
 @router.get("/approvals/{id}/audit")
 async def get_audit(
-    parts: PartsOf,
+    services: ServicesOf,
     _: Decider,
     id: PathId,
     after: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
     limit: Limit = 50,
 ) -> dict[str, Any]:
     """Every decision on an approval, and attempts at one, oldest first; `next` is the cursor."""
-    async with parts.store.reading() as tx:
+    async with services.store.reading() as tx:
         if await records.get(tx, id) is None:
             raise unknown(id)
         rows = await audit_trail.page(tx, id, after, limit + 1)
@@ -117,10 +117,10 @@ async def get_audit(
 
 
 @router.get("/approvals/{id}/decide", response_class=HTMLResponse)
-async def show_link(parts: PartsOf, id: PathId, token: Token) -> HTMLResponse:
+async def show_link(services: ServicesOf, id: PathId, token: Token) -> HTMLResponse:
     """Shows what a link would decide on; following a link decides nothing."""
-    link = open_link(parts.settings, id, token)
-    async with parts.store.reading() as tx:
+    link = open_link(services.settings, id, token)
+    async with services.store.reading() as tx:
         record = await records.get(tx, id)
     if record is None:
         raise unknown(id)
@@ -151,14 +151,14 @@ LINK = {"content": {"application/x-www-form-urlencoded": {"schema": FORM}}, "req
 @router.post(
     "/approvals/{id}/decide", response_class=HTMLResponse, openapi_extra={"requestBody": LINK}
 )
-async def follow_link(parts: PartsOf, id: PathId, request: Request) -> HTMLResponse:
+async def follow_link(services: ServicesOf, id: PathId, request: Request) -> HTMLResponse:
     """Decides with a link; a second time is refused."""
     body = (await request.body()).decode("utf-8", "replace")
     form = {name: values[-1] for name, values in parse_qs(body).items()}
     try:
-        link = open_link(parts.settings, id, form.get("token", ""))
+        link = open_link(services.settings, id, form.get("token", ""))
     except Problem as problem:
-        await _refused(parts, id, "unauthenticated", "link", problem)
+        await _refused(services, id, "unauthenticated", "link", problem)
         raise
     if form.get("approved") not in ("yes", "no"):
         raise Problem(422, "invalid", "Not valid", "approved is yes or no")
@@ -170,7 +170,7 @@ async def follow_link(parts: PartsOf, id: PathId, request: Request) -> HTMLRespo
         roles=link.roles,
         via="link",
     )
-    await _decide(parts, made)
+    await _decide(services, made)
     return _page(f"<h1>Thank you</h1><p>You {'approved' if made.approved else 'rejected'} it.</p>")
 
 

@@ -8,26 +8,26 @@ from fastapi import APIRouter, Query
 from sqlalchemy import RowMapping
 
 from app.api.auth import Operator
-from app.api.common import PartsOf
+from app.api.common import ServicesOf
 from app.api.views import moment
 from app.api.workflows import Limit
 from store import findings
 
 router = APIRouter(tags=["interventions"])
 
-State = Literal["waiting", "found", "asked", "settled", "owed", "refunding", "refunded"]
+FindingState = Literal["waiting", "found", "asked", "settled", "owed", "refunding", "refunded"]
 
 
 @router.get("/audit/findings")
 async def list_findings(
-    parts: PartsOf,
+    services: ServicesOf,
     _: Operator,
-    state: State = "asked",
+    state: FindingState = "asked",
     after: Annotated[str | None, Query(pattern=r"^[!-~]{1,200}$")] = None,
     limit: Limit = 50,
 ) -> dict[str, Any]:
     """Charges in order of their keys; `next` is the cursor of the next page, if there is one."""
-    async with parts.store.reading() as tx:
+    async with services.store.reading() as tx:
         rows = await findings.page(tx, state=state, after=after, limit=limit + 1)
     items = [_finding(row) for row in rows[:limit]]
     return {"items": items, "next": rows[limit - 1]["key"] if len(rows) > limit else None}

@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.common import Parts, PartsOf
+from app.api.common import Services, ServicesOf
 from app.errors import Problem
 from app.tokens import AUDIENCE, read, refused
 from store import audit_trail, records
@@ -32,7 +32,7 @@ class Principal(BaseModel):
 BEARER = Depends(HTTPBearer(auto_error=False, bearerFormat="JWT", description="see the README"))
 
 
-def authenticate(parts: Parts, request: Request) -> Principal:
+def authenticate(services: Services, request: Request) -> Principal:
     """The caller.
 
     Raises:
@@ -41,34 +41,34 @@ def authenticate(parts: Parts, request: Request) -> Principal:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise refused("no-token", "A bearer token is needed")
-    claims = read(parts.settings.jwt_keys, AUDIENCE, token)
+    claims = read(services.settings.jwt_keys, AUDIENCE, token)
     try:
         return Principal(subject=claims["sub"], roles=frozenset(claims.get("roles", ())))
     except (ValueError, TypeError) as error:
         raise refused("bad-token", "Token refused", "claims") from error
 
 
-def require(*roles: Role) -> Callable[[PartsOf, Request, Any], Awaitable[Principal]]:
+def require(*roles: Role) -> Callable[[ServicesOf, Request, Any], Awaitable[Principal]]:
     """A dependency: the caller, who must have one of these roles."""
 
-    async def check(parts: PartsOf, request: Request, _: Any = BEARER) -> Principal:
-        principal = authenticate(parts, request)
+    async def check(services: ServicesOf, request: Request, _: Any = BEARER) -> Principal:
+        principal = authenticate(services, request)
         if not principal.roles.intersection(roles):
             if request.method != "GET":  # looking writes nothing
-                await _note_refusal(parts, principal, request)
+                await _note_refusal(services, principal, request)
             raise Problem(403, "wrong-role", "Not allowed", f"needs {' or '.join(roles)}")
         return principal
 
     return check
 
 
-async def _note_refusal(parts: Parts, principal: Principal, request: Request) -> None:
+async def _note_refusal(services: Services, principal: Principal, request: Request) -> None:
     """Keeps in the trail of an instance who has tried what, as often as the trail keeps it."""
     instance = request.path_params.get("id", "").partition("/")[0]
     if not re.fullmatch(ID_PATTERN, instance):
         return  # what the path says is not validated yet
     what = request.url.path.rpartition("/")[2]
-    async with parts.store.transaction() as tx:
+    async with services.store.transaction() as tx:
         if await records.get(tx, instance) is None:
             return
         await audit_trail.refuse(

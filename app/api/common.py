@@ -16,7 +16,7 @@ from workflows.inputs import ID_PATTERN
 
 
 @dataclass(frozen=True)
-class Parts:
+class Services:
     """The parts of a running application that endpoints use."""
 
     settings: Settings
@@ -26,12 +26,12 @@ class Parts:
     watcher: Watcher
 
 
-def parts(request: Request) -> Parts:
+def services(request: Request) -> Services:
     """The parts of the application that serves this request."""
-    found: Parts = request.app.state.parts
+    found: Services = request.app.state.services
     return found
 
 
-PartsOf = Annotated[Parts, Depends(parts)]
+ServicesOf = Annotated[Services, Depends(services)]
 
 PathId = Annotated[str, Path(pattern=ID_PATTERN)]

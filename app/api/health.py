@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import false, select
 
-from app.api.common import Parts, PartsOf
+from app.api.common import Services, ServicesOf
 from app.errors import Problem, document
 from store import unavailable
 from store.schema import metadata
@@ -32,22 +32,22 @@ async def live(request: Request) -> dict[str, str]:
 
 
 @router.get("/readyz")
-async def ready(parts: PartsOf) -> Response:
+async def ready(services: ServicesOf) -> Response:
     """Ready once the store has every table and the sidecar says that this worker is connected."""
-    missing = [] if await _answers(parts) else ["store"]
-    if not parts.watcher.reachable:
+    missing = [] if await _answers(services) else ["store"]
+    if not services.watcher.reachable:
         missing.append("sidecar")
-    elif not parts.watcher.connected:
+    elif not services.watcher.connected:
         missing.append("worker")
     if missing:
         why = f"missing: {', '.join(missing)}"
         return document(503, "not-ready", "Not ready", why, missing=missing)
-    return JSONResponse({"status": "ready", "sidecar_shutdowns": parts.watcher.shutdowns})
+    return JSONResponse({"status": "ready", "sidecar_shutdowns": services.watcher.shutdowns})
 
 
-async def _answers(parts: Parts) -> bool:
+async def _answers(services: Services) -> bool:
     try:
-        async with asyncio.timeout(STORE_DEADLINE), parts.store.reading() as tx:
+        async with asyncio.timeout(STORE_DEADLINE), services.store.reading() as tx:
             await tx.execute(WHOLE)
     except Exception as error:
         if not unavailable(error):

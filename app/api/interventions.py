@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.auth import Operator
-from app.api.common import PartsOf
+from app.api.common import ServicesOf
 from app.api.views import intervention
 from app.api.workflows import Limit
 from app.errors import Problem
@@ -35,14 +35,14 @@ class Answer(Exact):
 
 @router.get("/interventions")
 async def list_interventions(
-    parts: PartsOf,
+    services: ServicesOf,
     _: Operator,
     status: Literal["open", "all"] = "open",
     after: Annotated[str | None, Query(pattern=INTERVENTION)] = None,
     limit: Limit = 50,
 ) -> dict[str, Any]:
     """Interventions in order of their ids; `next` is the cursor of the next page."""
-    async with parts.store.reading() as tx:
+    async with services.store.reading() as tx:
         rows = await interventions.page(
             tx, open_only=status == "open", after=after, limit=limit + 1
         )
@@ -60,7 +60,7 @@ async def _is_by_hand(tx: AsyncConnection, asked: RowMapping) -> bool:
 
 @router.post("/interventions/{id:path}")
 async def answer_intervention(
-    parts: PartsOf,
+    services: ServicesOf,
     operator: Operator,
     id: Annotated[str, Path(pattern=INTERVENTION, examples=["order-1/refund/1"])],
     answer: Answer,
@@ -69,7 +69,7 @@ async def answer_intervention(
 
     So does who has something tried again that nothing waits for, as a letter that was skipped.
     """
-    async with parts.store.transaction() as tx:
+    async with services.store.transaction() as tx:
         asked = await interventions.get(tx, id)
         if asked is None:
             raise Problem(404, "unknown-intervention", "No such intervention")
@@ -82,5 +82,5 @@ async def answer_intervention(
         row = await interventions.get(tx, id)
     if not won or row is None:
         raise Problem(409, "answered", "Answered already", "somebody else was first")
-    parts.relay.poke()
+    services.relay.notify()
     return intervention(row)

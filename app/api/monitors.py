@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.auth import Operator, Reader
-from app.api.common import PartsOf, PathId
+from app.api.common import PathId, ServicesOf
 from app.api.views import moment
 from app.api.workflows import Limit, unknown
 from app.errors import Problem
@@ -34,9 +34,9 @@ async def _monitor(tx: AsyncConnection, id: str) -> RowMapping:
 
 
 @router.get("/monitors/{id}")
-async def get_monitor(parts: PartsOf, _: Reader, id: PathId) -> dict[str, Any]:
+async def get_monitor(services: ServicesOf, _: Reader, id: PathId) -> dict[str, Any]:
     """What a monitor knows of its service; `healthy` is null before the first check."""
-    async with parts.store.reading() as tx:
+    async with services.store.reading() as tx:
         record, state = await _monitor(tx, id), await monitors.get(tx, id)
     known = dict(state) if state else {}
     checked = known.get("checked_at")
@@ -57,14 +57,14 @@ async def get_monitor(parts: PartsOf, _: Reader, id: PathId) -> dict[str, Any]:
 
 @router.get("/monitors/{id}/incidents")
 async def list_incidents(
-    parts: PartsOf,
+    services: ServicesOf,
     _: Reader,
     id: PathId,
     after: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
     limit: Limit = 50,
 ) -> dict[str, Any]:
     """Incidents in order of their numbers; `next` is the cursor of the next page."""
-    async with parts.store.reading() as tx:
+    async with services.store.reading() as tx:
         await _monitor(tx, id)
         rows = await monitors.page(tx, id, after, limit + 1)
     items = [
@@ -82,10 +82,10 @@ async def list_incidents(
 
 @router.post("/monitors/{id}/control", status_code=202)
 async def control_monitor(
-    parts: PartsOf, operator: Operator, id: PathId, control: Control
+    services: ServicesOf, operator: Operator, id: PathId, control: Control
 ) -> dict[str, Any]:
     """Stops, pauses, resumes or updates a monitor; the same event id does so once."""
-    async with parts.store.transaction() as tx:
+    async with services.store.transaction() as tx:
         record = await _monitor(tx, id)
         if record["state"] == "ended":
             raise Problem(409, "ended", "Ended already", f"its outcome is {record['outcome']}")
@@ -100,5 +100,5 @@ async def control_monitor(
                 verdict="accepted",
                 event_id=event_id,
             )
-    parts.relay.poke()
+    services.relay.notify()
     return {"id": id, "event_id": event_id}

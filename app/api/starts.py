@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Header, Response
 from fastapi.responses import JSONResponse
 
 from app.api.auth import Principal, Role, require
-from app.api.common import Parts, PartsOf
+from app.api.common import Services, ServicesOf
 from app.api.views import view
 from store import audit_trail, records
 from workflows import WORKFLOWS, Workflow
@@ -31,15 +31,15 @@ def _mounted() -> APIRouter:
 
 def _endpoint(workflow: Workflow) -> Callable[..., Coroutine[Any, Any, Response]]:
     async def start(
-        parts: PartsOf, principal: Any, request: Any, idempotency_key: IdempotencyKey = None
+        services: ServicesOf, principal: Any, request: Any, idempotency_key: IdempotencyKey = None
     ) -> Response:
-        return await accept(parts, workflow, principal, request, idempotency_key)
+        return await accept(services, workflow, principal, request, idempotency_key)
 
     starters = cast("list[Role]", sorted(workflow.starters))
     model = workflow.request or workflow.input
     # FastAPI reads them to know what to validate with, and whom to let in.
     start.__annotations__ |= {
-        "parts": PartsOf,
+        "services": ServicesOf,
         "principal": Annotated[Principal, Depends(require(*starters))],
         "request": model,
         "idempotency_key": IdempotencyKey,
@@ -53,20 +53,20 @@ def _endpoint(workflow: Workflow) -> Callable[..., Coroutine[Any, Any, Response]
 
 
 async def accept(
-    parts: Parts,
+    services: Services,
     workflow: Workflow,
     principal: Principal,
     request: Input,
     idempotency_key: str | None,
 ) -> Response:
-    """Keeps a start and pokes the relay; 202 with the resource, whatever state it is in.
+    """Keeps a start and notifies the relay; 202 with the resource, whatever state it is in.
 
     Who asks belongs to the identity of the start, where the workflow keeps it.
 
     Raises:
         Conflict: the id or the key belongs to another request.
     """
-    rules = getattr(parts.settings, workflow.kind, None)
+    rules = getattr(services.settings, workflow.kind, None)
     acceptance = workflow.accept(request, principal.subject, rules)
     content = request.model_dump(mode="json", exclude_none=True, exclude={"id"})
     requester = acceptance.fixed.get("requester")
@@ -75,7 +75,7 @@ async def accept(
         for body in (content, *_as_before(request, content))
     )
     unnamed = request.id is None and idempotency_key is None
-    async with parts.store.transaction() as tx:
+    async with services.store.transaction() as tx:
         record = await records.accept(
             tx,
             id=acceptance.id if unnamed else request.id,
@@ -87,7 +87,7 @@ async def accept(
         )
         if acceptance.audit:
             await audit_trail.once(tx, instance=record["id"], **acceptance.audit)
-    parts.relay.poke()
+    services.relay.notify()
     return JSONResponse(view(record), 202, {"Location": f"/workflows/{record['id']}"})
 
 

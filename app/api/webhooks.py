@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import Field, StringConstraints, ValidationError
 
-from app.api.common import Parts, PartsOf
+from app.api.common import Services, ServicesOf
 from app.errors import Problem
 from app.security import verify
 from app.settings import Source
@@ -48,13 +48,13 @@ DESCRIBED = {
 
 
 @router.post("/webhooks/{source}", openapi_extra=DESCRIBED)
-async def receive(parts: PartsOf, source: Source, request: Request) -> dict[str, Any]:
+async def receive(services: ServicesOf, source: Source, request: Request) -> dict[str, Any]:
     """Keeps a callback once and answers 200 for it ever after, early, late or repeated."""
     body = await request.body()
     try:
-        event_id = verify(_secrets(parts, source), request.headers, body)
+        event_id = verify(_secrets(services, source), request.headers, body)
     except Problem:
-        await _tell_of_another(parts, source, request.headers, body)
+        await _tell_of_another(services, source, request.headers, body)
         raise
     try:
         callback = Callback.model_validate_json(body)
@@ -64,7 +64,7 @@ async def receive(parts: PartsOf, source: Source, request: Request) -> dict[str,
     if callback.type.split(".")[0] != source:
         raise Problem(422, "invalid", "Not valid", "the type is not one of this source")
     instance = callback.reference.split("/", 1)[0]
-    async with parts.store.transaction() as tx:
+    async with services.store.transaction() as tx:
         record = await records.get(tx, instance)
         if record is None:
             raise Problem(404, "unknown-workflow", "No such workflow", "nothing has this reference")
@@ -81,24 +81,24 @@ async def receive(parts: PartsOf, source: Source, request: Request) -> dict[str,
             type=callback.type,
             data={"reference": callback.reference, **callback.data},
         )
-    parts.relay.poke()
+    services.relay.notify()
     return {"event_id": event_id, "instance": instance, "duplicate": not first}
 
 
-def _secrets(parts: Parts, source: Source) -> list[str]:
-    return [one.get_secret_value() for one in parts.settings.webhook_secrets.get(source, ())]
+def _secrets(services: Services, source: Source) -> list[str]:
+    return [one.get_secret_value() for one in services.settings.webhook_secrets.get(source, ())]
 
 
 async def _tell_of_another(
-    parts: Parts, source: Source, headers: Mapping[str, str], body: bytes
+    services: Services, source: Source, headers: Mapping[str, str], body: bytes
 ) -> None:
     """Asks a person, once until they have looked, where a provider speaks for another one.
 
     Whoever has no secret at all is a stranger, and opens nothing.
     """
-    for other in parts.settings.webhook_secrets:
+    for other in services.settings.webhook_secrets:
         with suppress(Problem):
-            verify(_secrets(parts, other), headers, body)
+            verify(_secrets(services, other), headers, body)
             reason = f"a callback to {source} was signed with the secret of {other}"
-            async with parts.store.transaction() as tx:
+            async with services.store.transaction() as tx:
                 await interventions.ask_once(tx, "-", FORGED, "forged", reason)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from sqlalchemy import select
 
 from app.api.auth import Reader
-from app.api.common import PartsOf, PathId
+from app.api.common import PathId, ServicesOf
 from app.api.views import view
 from app.errors import Problem
 from store import attempts, interventions, records
@@ -34,7 +34,7 @@ def unknown(id: str) -> Problem:
 
 @router.get("/workflows")
 async def list_workflows(
-    parts: PartsOf,
+    services: ServicesOf,
     _: Reader,
     kind: Kind = None,
     status: Status | None = None,
@@ -48,7 +48,7 @@ async def list_workflows(
     """
     if kind is not None and kind not in KINDS:
         raise Problem(422, "invalid", "Not valid", "kind is not one of ours")
-    async with parts.store.reading() as tx:
+    async with services.store.reading() as tx:
         rows = await records.page(
             tx, kind=kind, status=status, version=version, after=after, limit=limit + 1
         )
@@ -59,9 +59,9 @@ async def list_workflows(
 
 
 @router.get("/workflows/{id}")
-async def get_workflow(parts: PartsOf, _: Reader, id: PathId) -> dict[str, Any]:
+async def get_workflow(services: ServicesOf, _: Reader, id: PathId) -> dict[str, Any]:
     """One instance: status, step, what it waits for, attempts, last error, timeline."""
-    async with parts.store.reading() as tx:
+    async with services.store.reading() as tx:
         record = await records.get(tx, id)
         if record is None:
             raise unknown(id)

@@ -146,7 +146,7 @@ async def test_202_is_a_promise_that_is_kept(office: Site, engine: FakeEngine, w
     assert answer.json()["status"] == ("SUSPENDED" if what == "suspend" else "WAITING")
     assert (await record(office))["control_at"] is not None
     engine.away = False
-    assert await office.parts.relay.control(ID)
+    assert await office.services.relay.control(ID)
     wanted = {"suspend": "SUSPENDED", "resume": "RUNNING", "terminate": "TERMINATED"}
     assert engine.statuses[ID] == wanted[what]
     row = await record(office)
@@ -203,7 +203,7 @@ async def test_retry_rings_what_is_held_for_the_reconciliation_loop(
     await under_way(office, engine, "model-1", "model_deployment", **held)
     answer = await act(office, "retry", {"reason": "it is there now"}, "model-1")
     assert (answer.status_code, answer.json()["phase"]) == (200, "CONFIG_PENDING")
-    assert engine.calls["ring reconcile model-1"] == 1
+    assert engine.calls["raise_event reconcile model-1"] == 1
     assert await trail(office, "model-1") == [("op-1", "retry", "it is there now")]
 
 

@@ -180,5 +180,5 @@ async def test_a_link_is_the_same_on_every_replica(tmp_path: Path) -> None:
             async with office.store.reading() as tx:
                 record = await records.get(tx, "request-1")
             assert record is not None
-            made.add(link_for(office.parts.settings, record, "approver"))
+            made.add(link_for(office.services.settings, record, "approver"))
     assert len(made) == 1

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from activities.effect import Env
 from app import last_resort
 from app.climb import LATER, Climb
-from app.reconcile import Bell, Reconciler, Report
+from app.reconcile import Reconciler, Report, Signaller
 from app.relay import Relay
 from app.settings import Settings
 from store import Store, clock, desired_state, inbox, interventions, ladder, records
@@ -34,8 +34,8 @@ class World:
         self.settings = Settings(webhook_secrets={}, stall_after=STALL_AFTER)
         self.env: Any = Env(store=store, providers=None)  # type: ignore[arg-type]
         engine: Any = self.as_engine
-        self.bell = Bell(self.env, engine)
-        self.climb = Climb(self.env, engine, self.settings, self.bell.ring)
+        self.signaller = Signaller(self.env, engine)
+        self.climb = Climb(self.env, engine, self.settings, self.signaller.raise_event)
         self.reconciler = Reconciler(self.env, engine, self.settings, lambda: None)
         self.relay = Relay(self.env, engine, 0.5)
         self.begun = records.now()
@@ -72,7 +72,7 @@ class World:
     async def sweep(self) -> Report:
         report = Report()
         await self.climb.sweep(report)
-        await self.bell.silence()
+        await self.signaller.silence()
         return report
 
     async def sweeps(self, seconds: float, every: float = 5) -> Report:

@@ -32,7 +32,7 @@ ID = "monitor-1"
 
 
 async def accept(store: Store, **changes: Any) -> None:
-    made = Monitor(**{"id": ID, "url": "http://service.test/", **changes}).model_dump(mode="json")
+    made = Monitor.accepted({"url": "http://service.test/", **changes}).model_dump(mode="json")
     async with store.transaction() as tx:
         await records.accept(
             tx, id=ID, kind="health_monitor", idempotency_key=None, request_hash="h", input=made

@@ -32,7 +32,7 @@ async def served(folder: Path) -> AsyncIterator[tuple[Watched, str]]:
     engine = AsyncMock()
     engine.get_workflow_state.return_value = None
     async with site(f"sqlite+aiosqlite:///{folder / 'app.db'}", engine) as made:
-        made.parts.watcher.reachable = made.parts.watcher.connected = True
+        made.services.watcher.reachable = made.services.watcher.connected = True
         (port,) = free_ports(1)
         app = Watched(made.http._transport.app, made.store)  # type: ignore[attr-defined]
         config = uvicorn.Config(app, port=port, lifespan="off", log_level="error")

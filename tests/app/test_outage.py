@@ -175,7 +175,7 @@ async def test_a_worker_whose_thread_has_ended_is_noticed(office: Site) -> None:
     def broken() -> bool:
         raise RuntimeError("not foreseen")
 
-    worker = Worker(office.parts.settings, broken)
+    worker = Worker(office.services.settings, broken)
     worker.start()
     async with asyncio.timeout(10):
         await asyncio.to_thread(worker._thread.join)

@@ -114,7 +114,7 @@ def on_a_clock() -> dict[str, Query]:
     old = now - timedelta(days=400)
     asked: dict[str, Query] = {
         "starts": lambda tx: records.claim_unscheduled(tx, 64, 10),
-        "doorbells": lambda tx: inbox.claim_unraised(tx, 64),
+        "wake-up signals": lambda tx: inbox.claim_unraised(tx, 64),
         "answers": lambda tx: interventions.claim_unraised(tx, 64),
         "late events": lambda tx: inbox.claim_late(tx, 64),
         "notices": lambda tx: interventions.claim_untold(tx, 64),

@@ -169,7 +169,7 @@ async def test_an_event_and_a_timer_that_race_have_one_winner(store: Store) -> N
     assert sum(winners.values()) == 30
 
 
-async def test_a_doorbell_rings_only_for_an_open_wait(store: Store) -> None:
+async def test_a_wake_up_signal_rings_only_for_an_open_wait(store: Store) -> None:
     async def due() -> int:
         async with store.transaction() as tx:
             return len(await inbox.claim_unraised(tx, 10))

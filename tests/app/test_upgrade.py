@@ -16,10 +16,10 @@ from sqlalchemy import Connection, text, update
 
 from activities.effect import Env
 from app.api.auth import Principal
-from app.api.common import Parts
+from app.api.common import Services
 from app.api.starts import accept
 from app.climb import Climb
-from app.reconcile import Bell, Reconciler, Report
+from app.reconcile import Reconciler, Report, Signaller
 from app.settings import Settings
 from store import Store, clock, interventions, migrate, records
 from store.schema import interventions as interventions_table
@@ -89,8 +89,8 @@ class Upgraded:
         self.statuses = engine.statuses
         settings = Settings(webhook_secrets={})
         env: Any = Env(store=store, providers=None)  # type: ignore[arg-type]
-        self.bell = Bell(env, engine)
-        self.climb = Climb(env, engine, settings, self.bell.ring)
+        self.signaller = Signaller(env, engine)
+        self.climb = Climb(env, engine, settings, self.signaller.raise_event)
         self.reconciler = Reconciler(env, engine, settings, lambda: None)
 
     async def before(self, id: str, **values: Any) -> None:
@@ -113,7 +113,7 @@ class Upgraded:
         clock.skew.set(clock.skew.get() + timedelta(seconds=seconds))
         report = Report()
         await self.climb.sweep_at_once(report)
-        await self.bell.silence()
+        await self.signaller.silence()
         return report.woken
 
 
@@ -202,10 +202,10 @@ IDENTITIES: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-class Poked:
-    """A relay that is only poked."""
+class Notified:
+    """A relay that is only notified."""
 
-    def poke(self) -> None:
+    def notify(self) -> None:
         """Something was kept."""
 
 
@@ -213,10 +213,10 @@ async def started(store: Store, kind: str, body: dict[str, Any]) -> int:
     workflow = latest(kind)
     request = workflow.request or workflow.input
     made = request.model_validate_json(json.dumps({"id": "x", **body}))
-    parts = Parts(Settings(webhook_secrets={}), store, Poked(), None, None)  # type: ignore[arg-type]
+    services = Services(Settings(webhook_secrets={}), store, Notified(), None, None)  # type: ignore[arg-type]
     nobody = replace(workflow, accept=lambda *_: Acceptance())
     principal = Principal(subject="r-1", roles=frozenset())
-    return (await accept(parts, nobody, principal, made, None)).status_code
+    return (await accept(services, nobody, principal, made, None)).status_code
 
 
 @pytest.mark.parametrize(("kind", "body", "identity"), IDENTITIES)

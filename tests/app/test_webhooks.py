@@ -120,9 +120,9 @@ async def test_one_good_signature_among_others_is_enough(office: Site) -> None:
         ({**SIGNED, "reference": "order-1/send"}, "signing", "not-heard"),
         ({**PICKED_UP, "reference": "document-1/send"}, "carrier", "not-heard"),
         ({**CAPTURED, "reference": "task-1/create_record"}, "payment", "not-heard"),
-        ({**SIGNED, "data": {"signer": "s-2"}}, "signing", "not-a-signer"),
-        ({**SIGNED, "data": {"signer": ["s-1"]}}, "signing", "not-a-signer"),
-        ({**SIGNED, "data": {}}, "signing", "not-a-signer"),
+        ({**SIGNED, "data": {"signer": "s-2"}}, "signing", "not-asked"),
+        ({**SIGNED, "data": {"signer": ["s-1"]}}, "signing", "not-asked"),
+        ({**SIGNED, "data": {}}, "signing", "not-asked"),
         ({**CAPTURED, "type": "carrier.picked_up"}, "payment", "invalid"),
     ],
 )

@@ -45,8 +45,8 @@ class Run:
         self._order = itertools.count()
         self._registry = registry(tuple(self.workflows))
 
-    def ring(self, name: str, data: Any = None) -> None:
-        """Raises an event; without data, a doorbell."""
+    def raise_event(self, name: str, data: Any = None) -> None:
+        """Raises an event; without data, a wake-up signal."""
         self._pending.append(turns.raised(name, data or {"ring": True}))
 
     async def advance(self, *, timers: bool = True, generations: int | None = None) -> Run:

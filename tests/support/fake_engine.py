@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from app.engine import ENDED, EngineConfused, EngineStalled, EngineUnavailable, State
+from app.engine import ENDED, EngineConfused, EngineStalled, EngineUnavailable, InstanceState
 
 
 class FakeEngine:
@@ -31,10 +31,10 @@ class FakeEngine:
         if self.store_away or id in self.unreadable or (self.read_only and writes):
             raise EngineConfused(f"{call} {id}: UNKNOWN")
 
-    async def state(self, id: str) -> State | None:
+    async def state(self, id: str) -> InstanceState | None:
         self._called("state", id)
         status = self.statuses.get(id)
-        return State(status) if status else None
+        return InstanceState(status) if status else None
 
     async def answers(self) -> bool:
         return not self.away and not self.store_away
@@ -49,8 +49,8 @@ class FakeEngine:
         await self.stop(id)
         await self.schedule(kind, id, input)
 
-    async def ring(self, id: str, name: str) -> None:
-        self._called(f"ring {name}", id)
+    async def raise_event(self, id: str, name: str) -> None:
+        self._called(f"raise_event {name}", id)
 
     async def stop(self, id: str) -> None:
         self._called("stop", id)

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import jwt
 
-from app.api.common import Parts
+from app.api.common import Services
 from app.engine import Engine
 from app.main import create_app
 from app.relay import Relay
@@ -33,7 +33,7 @@ class Site:
 
     http: httpx.AsyncClient
     store: Store
-    parts: Parts
+    services: Services
 
     async def callback(self, body: Any, source: str = "carrier", **changes: str) -> httpx.Response:
         """A signed callback; `secret`, `id`, `at` and `signature` may be changed."""
@@ -75,11 +75,11 @@ async def site(
     engine = engine or Engine(client or object())
     watcher = Watcher(SidecarSettings(), settings.wedge_after)
     app = create_app(settings)
-    app.state.parts = Parts(settings, env.store, Relay(env, engine, 60), engine, watcher)
+    app.state.services = Services(settings, env.store, Relay(env, engine, 60), engine, watcher)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://site.test") as http:
-            yield Site(http, env.store, app.state.parts)
+            yield Site(http, env.store, app.state.services)
     finally:
         await watcher.close()
         await env.providers.aclose()

@@ -50,7 +50,7 @@ async def says(
     )
     async with office.store.transaction() as tx:
         verdict = await decide(tx, decision)
-    run.ring("approval_received")
+    run.raise_event("approval_received")
     return verdict
 
 
@@ -86,7 +86,7 @@ async def test_a_decision_made_before_the_wait_counts(office: World) -> None:
 async def test_a_decision_beats_the_deadline_that_passes_with_it(office: World) -> None:
     run = await (await start(office)).advance(timers=False)
     assert await says(office, run, "a-1") == "accepted"
-    run._pending.clear()  # its doorbell is lost, and then the deadline passes
+    run._pending.clear()  # its wake-up signal is lost, and then the deadline passes
     await run.advance()
     assert run.output == "APPROVED"
 
@@ -122,7 +122,7 @@ async def test_not_by_just_anybody(office: World, who: str, roles: str, verdict:
 async def test_cancelled(office: World) -> None:
     run = await (await start(office)).advance(timers=False)
     await office.keep(ID, "cancel", "cancel-1")
-    run.ring("cancel")
+    run.raise_event("cancel")
     await run.advance()
     assert run.output == "CANCELLED"
     assert await says(office, run, "a-1") == "late"

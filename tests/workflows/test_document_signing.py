@@ -45,7 +45,7 @@ async def sign(
             type="signing.declined" if declined else "signing.signed",
             data={"signer": signer},
         )
-    run.ring("signing")
+    run.raise_event("signing")
 
 
 def keys(*names: str) -> list[str]:
@@ -106,7 +106,7 @@ async def test_a_second_run_reminds_under_the_same_keys_and_keeps_the_deadline(
 async def test_cancel_voids(desk: World) -> None:
     run = await (await start(desk)).advance(timers=False)
     await desk.keep(ID, "cancel", "cancel-1")
-    run.ring("cancel")
+    run.raise_event("cancel")
     await run.advance()
     assert run.output == "CANCELLED"
     assert desk.effects == keys("send", "void", "notify")

@@ -120,7 +120,7 @@ async def test_the_result_and_the_letter_name_who_decided_and_why(
         )
         async with place.store.transaction() as tx:
             assert await decide(tx, decision) == "accepted"
-        run.ring("approval_received")
+        run.raise_event("approval_received")
     await run.advance()
     assert (await place.record(ID))["detail"] == how
     (letter,) = [

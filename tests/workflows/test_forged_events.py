@@ -1,4 +1,4 @@
-"""Doorbells that carry something: nothing of it is believed, and somebody is told once."""
+"""Wake-up signals that carry something: nothing of it is believed, and somebody is told once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_a_forged_event_moves_nothing(shop: World, name: str, data: Any) -
     run = await shop.run("order_fulfilment", ID, order(ID)).advance(timers=False)
     done = list(shop.effects)
     for _ in range(3):
-        run.ring(name, data)
+        run.raise_event(name, data)
         await run.advance(timers=False)
     assert (await shop.record(ID))["waiting_for"] == "warehouse"
     assert (run.status, shop.effects) == ("RUNNING", done)
@@ -56,7 +56,7 @@ async def test_a_forged_answer_settles_nothing(shop: World, action: str) -> None
     await shop.accept("task_processing", ID, {**task(ID), "effort": 1})
     run = await shop.run("task_processing", ID, {**task(ID), "effort": 1}).advance()
     done, asked = list(shop.effects), (await shop.record(ID))["waiting_for"]
-    run.ring("intervention", {"action": action, "id": asked})
+    run.raise_event("intervention", {"action": action, "id": asked})
     await run.advance()
     record = await shop.record(ID)
     assert (record["status"], record["waiting_for"]) == ("PARKED", asked)
@@ -64,14 +64,14 @@ async def test_a_forged_answer_settles_nothing(shop: World, action: str) -> None
     assert await forged(shop) == [f"{ID}/raised-intervention/1"]
 
 
-async def test_our_own_doorbells_alarm_nobody(shop: World) -> None:
+async def test_our_own_wake_up_signals_alarm_nobody(shop: World) -> None:
     shop.replies[f"{ID}/notify"] = ["rejected"]
     await shop.accept("order_fulfilment", ID, order(ID))
     run = await shop.run("order_fulfilment", ID, order(ID)).advance(timers=False)
     for name in ("cancel", "warehouse", "carrier"):
-        run.ring(name)
+        run.raise_event(name)
     await run.advance()
-    run.ring("intervention")
+    run.raise_event("intervention")
     await run.advance()
     assert (await shop.record(ID))["status"] == "PARKED"
     assert await forged(shop) == []
@@ -91,7 +91,7 @@ async def test_attempts_at_a_decision_past_the_api_are_bounded(shop: World) -> N
     await shop.accept("approval", ID, asked)
     run = await shop.run("approval", ID, asked).advance(timers=False)
     for number in range(audit_trail.REFUSALS + 10):
-        run.ring("approval_received", {"approved": True, "event_id": f"e-{number}"})
+        run.raise_event("approval_received", {"approved": True, "event_id": f"e-{number}"})
         await run.advance(timers=False)
     assert (await shop.record(ID))["waiting_for"] == "approval_received"
     first = f"{ID}/refused-it-carries-no-signed-decision/1"

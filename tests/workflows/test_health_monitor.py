@@ -207,7 +207,7 @@ async def test_an_alert_that_cannot_be_sent_stays_due_and_a_person_is_asked(
 
 
 async def test_three_hundred_controls_none_lost_none_twice(watched: Watched) -> None:
-    """Through the API and past it, single and in bursts, repeated, and with lost doorbells."""
+    """Through the API and past it, single and in bursts, repeated, and with lost signals."""
     run, dice = await watched.run(healthy_interval=1).advance(timers=False), random.Random(6)
     actions = [dice.choice(("pause", "resume", "update")) for _ in range(299)] + ["resume"]
     expected: dict[str, Any] = {"paused": False, "settings": {}}
@@ -219,16 +219,16 @@ async def test_three_hundred_controls_none_lost_none_twice(watched: Watched) -> 
         for _ in range(dice.choice((1, 1, 2))):
             if past:
                 raised = signed_control(ID, action, f"e-{number}", settings or None)
-                run.ring("control", json.dumps(raised) if number % 2 else raised)
+                run.raise_event("control", json.dumps(raised) if number % 2 else raised)
             else:
                 await watched.control(action, f"e-{number}", **settings)
                 if dice.random() < 0.8:
-                    run.ring("control")
+                    run.raise_event("control")
         if past or dice.random() < 0.5:
             # What came past the API is in no order with what came through it before it is kept.
             await run.advance(generations=run.generations + dice.choice((1, 2, 3)), timers=False)
             await run.advance(timers=False)
-    run.ring("control")
+    run.raise_event("control")
     await run.advance(timers=False)
     state = await watched.state()
     assert state["controls"] == 300
@@ -246,7 +246,7 @@ async def test_controls_raised_during_every_turn_survive_continuing_as_new(
         for copy in range(3):
             settings = {"critical_after": copy + 1}
             raised = signed_control(ID, "update", f"e-{number}-{copy}", settings)
-            run.ring("control", raised)
+            run.raise_event("control", raised)
     await run.advance(timers=False)
     assert (await watched.state())["controls"] == 300
 
@@ -254,18 +254,18 @@ async def test_controls_raised_during_every_turn_survive_continuing_as_new(
 async def test_pause_resume_and_stop(watched: Watched) -> None:
     run = await watched.run().advance(timers=False)
     await watched.control("pause")
-    run.ring("control")
+    run.raise_event("control")
     await run.advance()
     record = await watched.desk.record(ID)
     assert (watched.checks, record["status"], record["due_at"]) == (1, "WAITING", None)
     await watched.control("resume")
-    run.ring("control")
+    run.raise_event("control")
     await run.advance(generations=run.generations + 2)
     assert watched.checks == 1
     await run.advance(generations=run.generations + 1)
     assert watched.checks == 2
     await watched.control("stop")
-    run.ring("control")
+    run.raise_event("control")
     await run.advance()
     assert run.output == "STOPPED"
     assert (await watched.desk.record(ID))["outcome"] == "STOPPED"
@@ -278,7 +278,7 @@ async def test_a_control_makes_no_check_before_its_time(watched: Watched) -> Non
     run = await watched.run().advance(timers=False)
     for _ in range(5):
         await watched.control("update", critical_after=3)
-        run.ring("control")
+        run.raise_event("control")
         await run.advance(timers=False)
     assert watched.checks == 1
     assert watched.sent == incident(1, "warning")
@@ -302,7 +302,7 @@ async def test_nonsense_that_is_raised_past_the_api_changes_nothing(
 ) -> None:
     run = await watched.run().advance(timers=False)
     for _ in range(3):
-        run.ring("control", raised)
+        run.raise_event("control", raised)
         await run.advance(timers=False)
     state = await watched.state()
     assert (state["controls"], state["stopped"]) == (0, False)
@@ -311,11 +311,11 @@ async def test_nonsense_that_is_raised_past_the_api_changes_nothing(
     assert asked["kind"] == "forged"
 
 
-async def test_our_own_inert_doorbells_are_not_carried_for_ever(watched: Watched) -> None:
+async def test_our_own_inert_wake_up_signals_are_not_carried_for_ever(watched: Watched) -> None:
     run = await watched.run().advance(timers=False)
     empty = len(run.history)
     for name in ("wake", "cancel", "reconcile", "intervention") * 10:
-        run.ring(name)
+        run.raise_event(name)
     await run.advance(generations=3)
     await run.advance(timers=False)
     assert len(run.history) == empty
@@ -328,7 +328,7 @@ async def test_applied_controls_are_forgotten_beyond_a_window(
     run = await watched.run().advance(timers=False)
     for number in range(50):
         await watched.control("pause", f"e-{number}")
-        run.ring("control")
+        run.raise_event("control")
         await run.advance(timers=False)
     async with watched.desk.store.reading() as tx:
         kept = (await tx.execute(inbox.select())).mappings().all()

@@ -42,14 +42,14 @@ async def test_a_configuration_that_is_missing_for_a_weekend(place: World) -> No
     run = await (await begun(place, "model_deployment", body)).advance()
     longest: Counter[int] = Counter()
     for _ in range(4 * ROUNDS - 1):
-        run.ring("reconcile")
+        run.raise_event("reconcile")
         await run.advance()
         longest[run.generations] = max(longest[run.generations], len(run.history))
     assert (await place.record(ID))["waiting_for"] == "reconcile"
     assert list(longest) == [1, 2, 3, 4]
     assert longest[4] == longest[3] == longest[2], "nothing adds up"
     place.replies.clear()
-    run.ring("reconcile")
+    run.raise_event("reconcile")
     await run.advance()
     assert run.output == "READY"
     assert (await place.record(ID))["direction"] == "forward"
@@ -86,12 +86,12 @@ async def test_a_cancel_is_heard_by_the_generation_after_it_was_raised(place: Wo
     place.replies[f"{ID}/create_config"] = [ConnectionError("down")]
     run = await (await begun(place, "model_deployment", deployment(ID))).advance()
     for _ in range(ROUNDS - 1):
-        run.ring("reconcile")
+        run.raise_event("reconcile")
         await run.advance()
     assert run.generations == 1
     await place.keep(ID, "cancel")
-    run.ring("reconcile")
-    run.ring("cancel")
+    run.raise_event("reconcile")
+    run.raise_event("cancel")
     await run.advance()
     assert run.output == "ROLLED_BACK"
 

@@ -45,7 +45,7 @@ async def answer(platform: World, run: Run, id: str, action: Any) -> None:
     async with platform.store.transaction() as tx:
         assert await interventions.answer(tx, id, action=action, note="", by="a")
     platform.effects.clear()
-    run.ring("intervention")
+    run.raise_event("intervention")
     await run.advance()
 
 
@@ -108,11 +108,11 @@ async def test_a_missing_configuration_waits_for_the_reconciliation_loop(platfor
     run = await (await start(platform)).advance()
     record = await platform.record(ID)
     assert (record["status"], record["waiting_for"]) == ("WAITING", "reconcile")
-    run.ring("reconcile")
+    run.raise_event("reconcile")
     await run.advance()
     assert run.status == "RUNNING"
     platform.replies.clear()
-    run.ring("reconcile")
+    run.raise_event("reconcile")
     await run.advance()
     assert run.output == "READY"
     async with platform.store.reading() as tx:
@@ -130,7 +130,7 @@ async def test_cancel_while_training(platform: World) -> None:
     platform.replies[f"{ID}/train/1"] = ["pending"]
     run = await (await start(platform)).advance(timers=False)
     await platform.keep(ID, "cancel", "cancel-1")
-    run.ring("cancel")
+    run.raise_event("cancel")
     await run.advance()
     assert run.output == "ROLLED_BACK"
     assert platform.effects == keys("generate_data", "train/1")

@@ -58,12 +58,12 @@ async def test_fulfils_when_the_parcel_has_left(shop: World) -> None:
     assert (record["status"], record["waiting_for"]) == ("WAITING", "warehouse")
 
     await shop.keep(ID, "warehouse.picked")
-    run.ring("warehouse")
+    run.raise_event("warehouse")
     await run.advance(timers=False)
     assert (await shop.record(ID))["waiting_for"] == "carrier"
 
     await shop.keep(ID, "carrier.picked_up")
-    run.ring("carrier")
+    run.raise_event("carrier")
     await run.advance()
     assert (run.status, run.output) == ("COMPLETED", "FULFILLED")
     assert shop.effects == [*DONE, *keys("notify")]
@@ -77,10 +77,10 @@ async def test_an_event_that_came_before_its_wait_is_not_lost(shop: World) -> No
     assert run.output == "FULFILLED"
 
 
-async def test_a_doorbell_without_an_event_changes_nothing(shop: World) -> None:
+async def test_a_wake_up_signal_without_an_event_changes_nothing(shop: World) -> None:
     run = await start(shop)
     for name in ("warehouse", "carrier", "warehouse", "cancel", "intervention", "payment"):
-        run.ring(name)
+        run.raise_event(name)
     await run.advance(timers=False)
     assert run.status == "RUNNING"
     assert shop.effects == DONE
@@ -116,7 +116,7 @@ async def test_a_pending_charge_waits_for_its_settlement(shop: World) -> None:
     run = await (await start(shop)).advance(timers=False)
     assert shop.effects == keys("charge")
     await shop.keep(ID, "payment.captured")
-    run.ring("payment")
+    run.raise_event("payment")
     await picked_up(shop)
     await run.advance()
     assert run.output == "FULFILLED"
@@ -162,7 +162,7 @@ async def test_a_shipment_that_left_while_it_was_cancelled_is_fulfilled(shop: Wo
 
 async def test_an_event_beats_the_timer_that_fires_with_it(shop: World) -> None:
     run = await (await start(shop, picking_timeout=HOUR)).advance(timers=False)
-    await shop.keep(ID, "warehouse.picked")  # kept, but its doorbell was lost
+    await shop.keep(ID, "warehouse.picked")  # kept, but its wake-up signal was lost
     await shop.keep(ID, "carrier.picked_up")
     await run.advance()  # the timer fires
     assert run.output == "FULFILLED"
@@ -171,7 +171,7 @@ async def test_an_event_beats_the_timer_that_fires_with_it(shop: World) -> None:
 async def test_cancel_while_waiting_undoes_everything(shop: World) -> None:
     run = await (await start(shop)).advance(timers=False)
     await shop.keep(ID, "cancel", "cancel-1")
-    run.ring("cancel")
+    run.raise_event("cancel")
     await run.advance()
     assert run.output == "COMPENSATED"
     assert shop.effects == [*DONE, *UNDONE, *keys("notify")]
@@ -190,13 +190,13 @@ async def test_a_failing_undo_goes_on_past_it_and_waits_for_a_person(shop: World
         assert not await interventions.answer(
             tx, f"{ID}/release/1", action="settled", note="", by="b"
         )
-    run.ring("intervention")
+    run.raise_event("intervention")
     await run.advance()
     assert (await shop.record(ID))["waiting_for"] == f"{ID}/release/2"
 
     async with shop.store.transaction() as tx:
         assert await interventions.answer(tx, f"{ID}/release/2", action="settled", note="", by="a")
-    run.ring("intervention")
+    run.raise_event("intervention")
     await run.advance()
     assert run.output == "REFUSED"
 
@@ -206,7 +206,7 @@ async def test_a_poison_step_is_parked_and_can_be_cancelled(shop: World) -> None
     run = await (await start(shop)).advance()
     assert (await shop.record(ID))["status"] == "PARKED"
     await shop.keep(ID, "cancel", "cancel-1")
-    run.ring("cancel")
+    run.raise_event("cancel")
     await run.advance()
     assert run.output == "COMPENSATED"
     async with shop.store.reading() as tx:
@@ -217,7 +217,7 @@ async def test_a_poison_step_is_parked_and_can_be_cancelled(shop: World) -> None
 async def test_a_second_run_goes_down_when_the_first_had_turned(shop: World) -> None:
     run = await (await start(shop)).advance(timers=False)
     await shop.keep(ID, "warehouse.not_found")
-    run.ring("warehouse")
+    run.raise_event("warehouse")
     shop.replies[f"{ID}/release"] = [ConnectionError("down")]
     await run.advance()
     first = list(shop.effects)
@@ -234,7 +234,7 @@ async def test_a_second_run_goes_down_when_the_first_had_turned(shop: World) -> 
 async def test_a_second_run_finds_the_events_and_the_deadlines_of_the_first(shop: World) -> None:
     run = await (await start(shop, pickup_timeout=HOUR)).advance(timers=False)
     await shop.keep(ID, "warehouse.picked")
-    run.ring("warehouse")
+    run.raise_event("warehouse")
     await run.advance(timers=False)
     due = (await shop.record(ID))["due_at"]
 
@@ -242,7 +242,7 @@ async def test_a_second_run_finds_the_events_and_the_deadlines_of_the_first(shop
     record = await shop.record(ID)
     assert (record["waiting_for"], record["due_at"]) == ("carrier", due)
     await shop.keep(ID, "carrier.picked_up")
-    again.ring("carrier")
+    again.raise_event("carrier")
     await again.advance()
     assert again.output == "FULFILLED"
 
@@ -267,7 +267,7 @@ async def test_the_customer_is_told_even_when_a_person_has_to_help(shop: World) 
     shop.replies.clear()
     async with shop.store.transaction() as tx:
         await interventions.answer(tx, f"{ID}/notify/1", action="retry", note="", by="a")
-    run.ring("intervention")
+    run.raise_event("intervention")
     await run.advance()
     assert run.output == "FULFILLED"
 

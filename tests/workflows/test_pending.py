@@ -101,7 +101,7 @@ async def turned_down(place: World, kind: Kind) -> Run:
         return await begun(place, kind)
     run = await (await begun(place, kind, events=False)).advance(timers=False)
     await place.keep(ID, "cancel")
-    run.ring("cancel")
+    run.raise_event("cancel")
     return run
 
 
@@ -179,7 +179,7 @@ async def test_a_cancel_is_heard_while_a_step_is_pending(place: World) -> None:
     settles(place, "push_artifact", after=10**6)
     run = await (await begun(place, DEPLOYMENT)).pass_time(hours=1)
     await place.keep(ID, "cancel")
-    run.ring("cancel")
+    run.raise_event("cancel")
     await run.advance(timers=False)
     assert run.output == "ROLLED_BACK"
     assert done(place)[-1] == "delete_artifact"

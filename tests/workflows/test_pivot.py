@@ -97,7 +97,7 @@ async def begun(place: World, story: Story, **changes: Any) -> Run:
 async def again(place: World, run: Run) -> Run:
     """A second run, as the reconciler starts one, and at whose door a cancel rings."""
     second = place.run(run.kind, ID, {}, clock=run.clock)
-    second.ring("cancel")
+    second.raise_event("cancel")
     return await second.advance()
 
 
@@ -124,7 +124,7 @@ async def test_a_cancel_that_was_kept_before_and_lost_is_not_obeyed_later(
 
     place.replies[f"{ID}/notify"] = [cancelled]
     run = await (await begun(place, story, retry={**QUICK, "attempts": 1})).advance()
-    run.ring("cancel")
+    run.raise_event("cancel")
     await run.advance()
     assert (await place.record(ID))["status"] == "PARKED"
     place.replies.clear()
@@ -161,6 +161,6 @@ async def test_a_cancel_before_the_pivot_is_obeyed(place: World) -> None:
     await run.advance(timers=False)
     async with place.store.transaction() as tx:
         assert await runs.cancel(tx, ID)
-    run.ring("cancel")
+    run.raise_event("cancel")
     await run.advance()
     assert run.output == "COMPENSATED"

@@ -12,6 +12,7 @@ import pytest
 from app import replay
 from app.cli import _replay
 from workflows import WORKFLOWS, Workflow
+from workflows.instance import End
 from workflows.order_fulfilment import CHARGE, RESERVE, SHIP, Order
 from workflows.saga import Saga
 
@@ -36,18 +37,18 @@ def edited(function: Any) -> tuple[Workflow, ...]:
     )
 
 
-def swapped(saga: Saga, order: Order) -> Generator[Any, Any, str]:
+def swapped(saga: Saga, order: Order) -> Generator[Any, Any, End]:
     """Two steps swapped without a patch."""
     yield from saga.step(CHARGE, {})
     yield from saga.step(SHIP, {})
     yield from saga.step(RESERVE, {})
-    return "FULFILLED"
+    return End("FULFILLED")
 
 
-def shortened(saga: Saga, order: Order) -> Generator[Any, Any, str]:
+def shortened(saga: Saga, order: Order) -> Generator[Any, Any, End]:
     """Steps left out at the end."""
     yield from saga.step(CHARGE, {})
-    return "FULFILLED"
+    return End("FULFILLED")
 
 
 def test_two_swapped_steps_are_named() -> None:

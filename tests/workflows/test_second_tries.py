@@ -40,7 +40,7 @@ async def begun(place: World, kind: str, input: dict[str, Any], **changes: Any) 
 async def answer(place: World, run: Run, id: str, action: Any = "retry") -> None:
     async with place.store.transaction() as tx:
         assert await interventions.answer(tx, f"{ID}/{id}", action=action, note="", by="a")
-    run.ring("intervention")
+    run.raise_event("intervention")
     await run.advance()
 
 

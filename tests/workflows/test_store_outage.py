@@ -57,7 +57,7 @@ async def test_an_outage_of_the_store_undoes_nothing_and_ends(
     assert run.status == "RUNNING", run.failure
     for event in ("warehouse.picked", "carrier.picked_up"):
         await shop.keep(ID, event)
-        run.ring(event.partition(".")[0])
+        run.raise_event(event.partition(".")[0])
         await run.pass_time(seconds=60)
     assert (run.status, run.output) == ("COMPLETED", "FULFILLED"), run.failure
     assert not {f"{ID}/refund", f"{ID}/release"} & set(shop.effects)
@@ -99,7 +99,7 @@ async def test_whoever_wakes_it_once_the_store_is_back_need_not_wait_for_the_nex
     without_a_store(shop, run, "inventory.reserve", HOUR)
     await run.pass_time(seconds=HOUR + 1)
     assert f"{ID}/reserve" not in shop.effects
-    run.ring("wake")
+    run.raise_event("wake")
     await run.pass_time(seconds=5)
     assert f"{ID}/reserve" in shop.effects
 

@@ -38,13 +38,13 @@ async def test_who_has_looked_at_a_document_has_not_signed_it(place: World) -> N
     run = await place.run("document_signing", ID, document).advance(timers=False)
     for number, signer in enumerate(("s-1", "s-2", "s-1")):
         await says(place, "signing.viewed", f"v-{number}", signer=signer)
-        run.ring("signing")
+        run.raise_event("signing")
         await run.advance(timers=False)
     assert run.status == "RUNNING"
     assert (await place.record(ID))["waiting_for"] == "signing"
     for signer in ("s-1", "s-2"):
         await says(place, "signing.signed", f"s-{signer}", signer=signer)
-        run.ring("signing")
+        run.raise_event("signing")
     await run.advance(timers=False)
     assert run.output == "SIGNED"
     assert await unconsumed(place, "signing") == ["signing.viewed"] * 3
@@ -71,7 +71,7 @@ async def test_an_order_goes_on_waiting(
     done = list(place.effects)
     for number in range(2):
         await says(place, type, f"e-{number}")
-        run.ring(waits)
+        run.raise_event(waits)
         await run.advance(timers=False)
     assert (await place.record(ID))["waiting_for"] == waits
     assert (run.status, place.effects) == ("RUNNING", done)
