@@ -92,7 +92,7 @@ def _dapr() -> Recipe:
     except LauncherError as error:
         raise ImageError(str(error)) from error
     stamps = [TOOLS[name].stamp for name in BINARIES]
-    # A folder that somebody names may have anything in it.
+    # A folder that was named may have anything in it.
     sizes = [
         f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in binaries.values()
     ]

@@ -38,7 +38,9 @@ def ensure_running() -> docker.DockerClient:
     if (client := find()) is not None:
         return client
     if os.environ.get("DOCKER_HOST"):
-        raise ImageError(f"nobody answers at DOCKER_HOST={os.environ['DOCKER_HOST']}")
+        raise ImageError(
+            f"no Docker daemon answers at DOCKER_HOST={os.environ['DOCKER_HOST']}: start it"
+        )
     if os.geteuid() != 0 or sys.platform != "linux":
         raise ImageError(HOW)
     with only_one("docker"):

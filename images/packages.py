@@ -69,7 +69,7 @@ def _closure() -> set[str]:
 
 def _copy(distribution: importlib.metadata.Distribution, folder: Path) -> None:
     for file in distribution.files or ():
-        # Scripts are outside of the folder of packages, and nobody calls them here.
+        # Scripts are outside of the folder of packages, and are not called here.
         if file.suffix == ".pyc" or ".." in file.parts:
             continue
         target = folder / file

@@ -36,7 +36,7 @@ def run(command: Sequence[str], timeout: float, **options: object) -> str:
 
 @contextmanager
 def only_one(name: str) -> Iterator[None]:
-    """Waits for whoever else does this on the same checkout."""
+    """Waits for another process that does this on the same checkout."""
     BUILT.mkdir(exist_ok=True)
     with (BUILT / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -52,7 +52,7 @@ def find(client: docker.DockerClient, name: str) -> str:
 
 
 def stand_in(name: str) -> str:
-    """What the image of this name is called that somebody has built here."""
+    """What an image of this name is called that was built here."""
     return f"conformance-{name}:local"
 
 

@@ -35,7 +35,7 @@ class Layout:
     """Ports, secrets and commands of one cluster; nothing runs yet."""
 
     def __init__(self, options: Options, binaries: Mapping[str, Path]) -> None:
-        """Choose ports that nobody uses.
+        """Choose free ports.
 
         Raises:
             LauncherError: there are none, or there is no such server here.

@@ -34,7 +34,7 @@ def make_network(
         subnet = free.attrs["IPAM"]["Config"][0]["Subnet"]
         free.remove()
         pool = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)])
-        with suppress(APIError):  # Somebody else was faster: another range.
+        with suppress(APIError):  # The range was taken meanwhile: another one.
             made = client.networks.create(name, ipam=pool, labels=labels)
             # The first address is the host's.
             return made, [str(host) for host in islice(ip_network(subnet).hosts(), 1, HOSTS)]

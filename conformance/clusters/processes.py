@@ -88,7 +88,7 @@ class Processes:
     def stop(self) -> None:
         """Ends everything; logs stay."""
         if self._ended.is_set():
-            return  # What is in this folder is somebody else's.
+            return  # What is in this folder belongs to another run.
         self._ended.set()
         try:
             self._supervisor.stop()

@@ -34,7 +34,7 @@ def test_dapr_s_component_reads_what_the_store_says(name: str) -> None:
     assert set(re.findall(r"envRef: (\S+)", component)) == set(kinds()[name].environment(AT))
 
 
-def test_one_server_for_both_or_two_that_are_struck_alone(tmp_path: Path) -> None:
+def test_one_server_for_both_or_two_victims(tmp_path: Path) -> None:
     def victims(chosen: Stores) -> set[str]:
         return set(Options(TARGET, tmp_path, chosen).topology.victims) & {"store", "database"}
 
@@ -88,7 +88,7 @@ def test_redis_keeps_what_it_acknowledged_through_a_kill(
         again.stop(10)
 
 
-def test_redis_lets_nobody_in_without_the_password(
+def test_redis_refuses_a_client_without_the_password(
     redis: Server, running: tuple[Plain, int, Process]
 ) -> None:
     _, port, _ = running

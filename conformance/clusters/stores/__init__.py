@@ -30,7 +30,7 @@ class Access:
 
 @dataclass(frozen=True)
 class Contained:
-    """A server in a container: as the user that its image says, or as whoever runs the suite."""
+    """A server in a container: as the user that its image says, or as the suite's own."""
 
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -17,7 +17,7 @@ from launcher.files import write_private
 from launcher.net import LOOPBACK
 
 SETTINGS = {"appendonly": "yes", "appendfsync": "always", "save": '""'}
-DATA = "/tmp"  # in a container, whoever it runs as
+DATA = "/tmp"  # in a container: any user may write there
 
 
 def _environment(at: Access) -> dict[str, str]:
@@ -41,7 +41,7 @@ def _plain(folder: Path, port: int, password: str) -> Plain:
     folder.mkdir()
     settings = {**SETTINGS, "bind": LOOPBACK, "port": str(port), "requirepass": password}
     lines = (f"{name} {value}\n" for name, value in settings.items())
-    # In a file, which nobody else can read: a command line is everybody's.
+    # In a file with the owner's rights: every user of the machine sees a command line.
     write_private(folder / "redis.conf", "".join(lines))
     return Plain((program, "redis.conf"), folder)
 

@@ -1,4 +1,4 @@
-"""SQLite: a file of whoever uses it, with no process that a fault could happen to."""
+"""SQLite: a file of its one user, with no process that a fault could happen to."""
 
 from __future__ import annotations
 
