@@ -10,6 +10,8 @@ from activities.operations import OPERATIONS
 from workflows import Workflow
 from workflows.steps import Step
 
+__all__ = ["ACTIVITIES", "flaws"]
+
 # What a workflow may call beside the operations of providers.
 OWN: dict[str, Activity] = {
     "approval.ask": approval.ask,

@@ -17,7 +17,7 @@ from conformance.errors import ConformanceError
 from conformance.plan.contract import Target
 from conformance.topology import Topology, Victim, present
 
-__all__ = ["Cluster", "ClusterError", "Options", "State"]
+__all__ = ["Cluster", "ClusterError", "Options", "State", "Stores"]
 
 State = Literal["running", "paused", "exited"]
 

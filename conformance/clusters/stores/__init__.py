@@ -15,6 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
+__all__ = ["Access", "Contained", "Plain", "Server", "Store", "kinds"]
+
 
 @dataclass(frozen=True)
 class Access:
