@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 from activities import approval, health, pending, record
 from activities.effect import Activity, effect
@@ -35,10 +36,26 @@ ACTIVITIES: dict[str, Activity] = {**{name: effect(name) for name in OPERATIONS}
 
 def flaws(workflows: Iterable[Workflow]) -> list[str]:
     """What is wrong with these definitions: names that nothing answers to, or that are taken."""
-    return [
+    workflows = tuple(workflows)
+    return _taken_twice(workflows) + [
         f"{workflow.kind} {workflow.version}: {flaw}"
         for workflow in workflows
         for flaw in (*_of_steps(workflow), *_of_outcomes(workflow))
+    ]
+
+
+def _taken_twice(workflows: Sequence[Workflow]) -> list[str]:
+    new = [each for each in workflows if each.latest]
+    claims = {
+        "is the kind": [each.kind for each in new],
+        "is the path": [each.path for each in new],
+        "is the version": [f"{each.kind} {each.version}" for each in workflows],
+    }
+    return [
+        f"{name} {what} of two definitions"
+        for what, names in claims.items()
+        for name, count in Counter(names).items()
+        if count > 1
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from activities import flaws
+from app import serve
 from workflows import WORKFLOWS, UnknownKind, latest, of_record
 from workflows.definition import Late, Workflow
 from workflows.order_fulfilment import CHARGE, RESERVE
@@ -74,6 +75,25 @@ def test_what_is_wrong_with_a_definition_is_said(change: dict[str, Any], flaw: s
 )
 def test_what_is_made_of_an_event_after_the_end(type: str, outcome: str, made_of: str) -> None:
     assert ORDER.made_of(type, outcome) == made_of
+
+
+def test_what_two_definitions_claim_is_said() -> None:
+    other = replace(ORDER, kind="order_again", late={})
+    assert flaws([ORDER, other]) == ["/orders is the path of two definitions"]
+    twice = flaws([ORDER, replace(ORDER, path="/others")])
+    assert "order_fulfilment is the kind of two definitions" in twice
+    assert "order_fulfilment v1 is the version of two definitions" in twice
+
+
+def test_an_application_with_a_flaw_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = replace(ORDER, others=(Step("tell", "notifier.sent"),))
+    monkeypatch.setattr(serve, "WORKFLOWS", (wrong,))
+    with pytest.raises(SystemExit) as ended:
+        serve.serve()
+    assert ended.value.code == 2
+    assert "tell calls notifier.sent, which is no declared" in capsys.readouterr().err
 
 
 def test_no_outcome_lets_money_go_that_the_definition_does_not_name() -> None:
