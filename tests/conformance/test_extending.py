@@ -151,6 +151,14 @@ def test_the_victim_has_every_fault_of_a_process(suite: Path) -> None:
         assert f"  cache:{kind}\n" in listed
 
 
+def test_the_victim_is_killed_and_comes_back(suite: Path) -> None:
+    chosen = ("--store", "sqlite", "--faults", "cache:kill", "--paths", "transfer/done")
+    printed = command(suite, suite, "-m", "conformance", "run", *TRANSFER, *chosen)
+    assert re.search(
+        r"cache kill +\d+ held .*SIGKILL.* is gone.*: \d+ passed$", printed, re.MULTILINE
+    )
+
+
 CONTAINERS = """
 from collections import defaultdict
 from pathlib import Path
@@ -171,3 +179,10 @@ def test_victim_and_store_are_containers_too(suite: Path) -> None:
     names, image = command(suite, suite, "-c", CONTAINERS).splitlines()
     assert {"cache", "store"} <= set(names.split())
     assert image == "valkey/valkey:8"
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="there is no Redis server here")
+def test_the_store_keeps_what_it_has_acknowledged(suite: Path) -> None:
+    chosen = ("--store", "valkey", "--faults", "store:kill", "--paths", "transfer/done")
+    printed = command(suite, suite, "-m", "conformance", "run", *TRANSFER, *chosen)
+    assert re.search(r"store kill +\d+ held .*: \d+ passed$", printed, re.MULTILINE)
