@@ -145,14 +145,14 @@ def daprd(
 
 
 def downstream(
-    settings: Settings, secrets: Secrets, command: Sequence[str] | None = None
+    settings: Settings, secrets: Secrets, config: Path, command: Sequence[str] | None = None
 ) -> Service:
-    """The witness: simulated providers and their ledger."""
+    """The witness: simulated providers, as `config` declares them, and their ledger."""
     arguments = {
         "--host": LOOPBACK,
         "--port": settings.downstream_port,
         "--data": settings.data_dir / "downstream",
-        "--config": ROOT / "activities" / "providers.toml",
+        "--config": config,
         "--webhook-url": f"http://{LOOPBACK}:{settings.port}",
     }
     flags = (str(part) for pair in arguments.items() for part in pair)

@@ -14,8 +14,10 @@ from launcher.net import LOOPBACK, free_ports, require_free, wait_until
 from launcher.rundir import RunDir
 from launcher.runtime import CORE, find_or_build
 from launcher.services import Service, SidecarPorts
-from launcher.settings import Secrets, Settings
+from launcher.settings import ROOT, Secrets, Settings
 from launcher.supervisor import Supervisor
+
+PROVIDERS = ROOT / "activities" / "providers.toml"  # of this application
 
 
 @dataclass(frozen=True)
@@ -240,6 +242,6 @@ class Stack:
             services.placement(settings, binaries["placement"]),
             services.scheduler(settings, binaries["scheduler"]),
             services.daprd(settings, secrets, binaries["daprd"], "daprd", ports),
-            services.downstream(settings, secrets, downstream_command),
+            services.downstream(settings, secrets, PROVIDERS, downstream_command),
             services.app(settings, secrets, "app", settings.port, ports, app_command, app_env),
         )

@@ -17,7 +17,7 @@ from conformance.topology import PROCESS
 from launcher import services
 from launcher.net import LOOPBACK, free_ports
 from launcher.services import Service
-from launcher.settings import ROOT, Secrets, Settings
+from launcher.settings import Secrets, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +168,11 @@ class Layout:
         )
 
     def _witness(self) -> Service:
-        given = services.downstream(self.settings, self.secrets)
-        config = str((self._target.folder / self._target.witness.config).resolve())
-        default = str(ROOT / "activities" / "providers.toml")
-        command = tuple(config if part == default else part for part in given.command)
+        config = (self._target.folder / self._target.witness.config).resolve()
+        given = services.downstream(self.settings, self.secrets, config)
         own = json.dumps(fill(self._target.witness.secrets, self.placeholders))
         env = {**given.env, "DOWNSTREAM_WEBHOOK_SECRETS": own}
-        return replace(given, name="witness", command=command, env=env)
+        return replace(given, name="witness", env=env)
 
     def _server(self, name: str) -> Service:
         server, how = self._options.stores.servers[name], self._servers[name]
