@@ -38,7 +38,9 @@ ORDER: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]:
-    made = Containers(Options(TARGET, tmp_path_factory.mktemp("containers")))
+    # Two kinds of store, so that every victim and every link of the table is there.
+    work = tmp_path_factory.mktemp("containers")
+    made = Containers(Options(TARGET, work, Stores("postgres", "redis")))
     made.start()
     yield made
     made.stop()
@@ -97,7 +99,7 @@ def test_whoever_ends_by_itself_is_started_again(cluster: Containers) -> None:
 def test_a_cut_link_lets_nothing_through(cluster: Containers, link: str) -> None:
     works = {
         "app-witness": _can_reach_witness,
-        "app-store": _can_read_orders,
+        "app-database": _can_read_orders,
         "app-daprd": _can_reach_sidecar,
         "daprd-store": _can_read_state,
         "daprd-scheduler": _can_schedule,
