@@ -15,6 +15,7 @@ from launcher.stack import Replica, Stack
 from tests.support.shop import FULFILLED, Shop, order, some_id, until
 
 APP = [sys.executable, "-m", "app"]
+SHIP = "carrier.create_shipment"
 SCHEDULER_LEASE = 60  # seconds; a killed scheduler keeps everybody waiting for about 25 of them
 
 
@@ -42,8 +43,8 @@ def sabotaged(stack: Stack, sabotage: str, count: Path) -> Iterator[Replica]:
 
 
 def test_twenty_orders_survive_a_kill_of_everything(shop: Shop, stack: Stack) -> None:
-    slow = {"callbacks": {"carrier.picked_up": {"after": 8}}}
-    shop.script(slow, operation="carrier.create_shipment")
+    later = {"callbacks": {"carrier.picked_up": {"after": 3600}}}
+    shop.script(later, operation=SHIP)
     ids = shop.start_all(order(some_id("kill")) for _ in range(20))
     for victim in ("app", "daprd", "scheduler", "placement"):
         assert "FULFILLED" not in {shop.look(id).get("outcome") for id in ids}
@@ -51,8 +52,22 @@ def test_twenty_orders_survive_a_kill_of_everything(shop: Shop, stack: Stack) ->
         stack.wait_restarted(victim, old, timeout=60)
     stack.wait_ready()
     for id in ids:
+        pick_up(shop, id)
+    for id in ids:
         assert shop.ended(id, SCHEDULER_LEASE) == "FULFILLED"
     assert_fulfilled(shop, ids)
+
+
+def pick_up(shop: Shop, id: str) -> None:
+    """The carrier picks the parcel up, once there is one."""
+
+    def shipped() -> str | None:
+        done = shop.ledger(id)["effects"]
+        return next((one["key"] for one in done if one["operation"] == SHIP), None)
+
+    key = until(shipped, SCHEDULER_LEASE, f"the shipment of {id}")
+    due = {"operation": SHIP, "key": key, "type": "carrier.picked_up"}
+    assert shop.http.post(f"{shop.downstream_url}/due", json=due).json() == {"planned": True}
 
 
 def test_ten_seconds_without_the_providers(shop: Shop) -> None:

@@ -51,7 +51,7 @@ class Site:
 def bearer(subject: str, *roles: str, **changes: Any) -> dict[str, str]:
     """The header of a token that is good unless its claims, `key` or `kid` are changed."""
     key, kid = changes.pop("key", KEY), changes.pop("kid", "k-1")
-    claims = {"sub": subject, "roles": roles, "aud": "steadfast", "exp": int(time.time()) + 600}
+    claims = {"sub": subject, "roles": roles, "aud": "steadfast", "exp": int(time.time()) + 3600}
     token = jwt.encode({**claims, **changes}, key, "HS256", headers={"kid": kid})
     return {"Authorization": f"Bearer {token}"}
 
