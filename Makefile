@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 
 .PHONY: run test lint conformance simulate runtime images clean
 run: .venv/stamp ; @.venv/bin/python -m launcher run
-test: .venv/stamp images ; @.venv/bin/python -m launcher runtime daprd placement scheduler toxiproxy dapr && .venv/bin/python -m images.servers && .venv/bin/pytest -n 2 --no-loadscope-reorder
+test: .venv/stamp images ; @.venv/bin/python -m launcher runtime daprd placement scheduler toxiproxy dapr && .venv/bin/python -m images.servers && .venv/bin/pytest -n 3 --no-loadscope-reorder
 lint: .venv/stamp ; .venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 conformance: .venv/stamp images ; @.venv/bin/python -m conformance run --cluster containers; run=$$?; .venv/bin/python -m conformance mutants --cluster containers && exit $$run
 simulate: .venv/stamp ; @.venv/bin/python -m simulation run
