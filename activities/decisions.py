@@ -51,11 +51,11 @@ Verdict = Literal["accepted", "repeated", "unknown", "role", "own", "director", 
 
 REASONS: dict[Verdict, str] = {
     "unknown": "no such approval",
-    "role": "needs the role approver or director",
+    "role": "it needs the role approver or director",
     "own": "nobody decides on a request of their own",
     "director": "it was escalated: the director alone decides now",
     "late": "too late: it has ended",
-    "decided": "somebody else has decided",
+    "decided": "it was decided before; the audit of the approval says by whom",
 }
 
 

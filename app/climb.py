@@ -276,7 +276,8 @@ class Climb:
                 key=key,
                 n=interventions.following(one["id"] for one in asked),
                 kind="bad_deployment",
-                reason=f"{len(members)} instances fail alike: {members[0][1]}"[:500],
+                reason=f"{len(members)} instances fail alike: mend the deployment, and"
+                f" answer retry. {members[0][1]}"[:500],
                 blocking=False,
             )
             await interventions.open_(tx, incident)
@@ -300,7 +301,7 @@ class Climb:
                 if await ladder.run_again(tx, row, runs=runs + 1):
                     report.run_again.append(row["id"])
             elif not self._brake.stalled:
-                why = f"run again {MAX_RUNS} times in vain: {cause}"
+                why = f"run again {MAX_RUNS} times, and no further: {cause}"
                 if await ladder.give_up(tx, row, why[:500]):
                     report.given_up.append(row["id"])
 
@@ -322,7 +323,10 @@ class Climb:
         since = self._brake.stalled_since
         patience = self._settings.stall_after
         lasts = since is not None and (records.now() - since).total_seconds() > patience
-        why = f"{queued} instances are due and nothing moves; they are left alone"
+        why = (
+            f"{queued} instances are due and nothing moves; they are left alone until it does."
+            " Look at the sidecar, the scheduler and the last deployment"
+        )
         await tell(self._env, STALLED, "engine_stalled", why if lasts else None)
 
     async def _leave_alone(self, row: Any, status: str) -> None:
@@ -352,7 +356,10 @@ class Climb:
             for id, one in self._left_alone.items()
             if one.seen_at - one.since > long
         ]
-        why = f"{len(told)} get nowhere and are left alone: {', '.join(told[:5])}"
+        why = (
+            f"{len(told)} get no further and are left alone; answer retry to run them again:"
+            f" {', '.join(told[:5])}"
+        )
         await tell(self._env, LEFT_ALONE, "engine_stalled", why if told else None)
 
 

@@ -53,10 +53,10 @@ def open_link(settings: Settings, instance: str, token: str) -> Link:
         Problem: 401, it is not good, not for this approval, or there are no links.
     """
     if not settings.decision_key.get_secret_value():
-        raise Problem(401, "bad-token", "Token refused", "there are no links")
+        raise Problem(401, "bad-token", "Token refused", "there are no links: use the API")
     claims: dict[str, Any] = read(_keys(settings), LINK_AUDIENCE, token)
     if claims.get("instance") != instance:
-        raise Problem(401, "bad-token", "Token refused", "it is for something else")
+        raise Problem(401, "bad-token", "Token refused", "it is for another approval")
     return Link(
         instance=instance,
         person=str(claims["sub"]),

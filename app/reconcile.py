@@ -202,7 +202,7 @@ class Reconciler:
         async with self._env.store.reading() as tx:
             rows = await ladder.unstarted(tx, patience, BATCH)
         report.unstarted.extend(row["id"] for row in rows)
-        why = f"{len(rows)} or more were not started within {patience:.0f} s"
+        why = f"{len(rows)} or more were not started within {patience:.0f} s; is the sidecar well?"
         await tell(self._env, STARTS, "start_failed", why if len(rows) >= CROWD else None)
         if len(rows) >= CROWD or not rows or not await self._engine.answers():
             self._refused.clear()

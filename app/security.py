@@ -46,14 +46,14 @@ def verify(secrets: Iterable[str], headers: Mapping[str, str], body: bytes) -> s
     event_id = headers.get("webhook-id", "")
     timestamp = headers.get("webhook-timestamp", "")
     if not event_id or len(event_id) > 200 or not event_id.isprintable():
-        raise _bad("webhook-id is missing or absurd")
+        raise _bad("webhook-id is missing, or no printable text of up to 200 characters")
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 12):
-        raise _bad("webhook-timestamp is missing or absurd")
+        raise _bad("webhook-timestamp is missing, or no number of seconds since 1970")
     if abs(clock.now().timestamp() - int(timestamp)) > TOLERANCE:
-        raise _bad("webhook-timestamp is outside the tolerance")
+        raise _bad(f"webhook-timestamp is more than {TOLERANCE:.0f} s away: sign anew")
     offered = [one.encode() for one in headers.get("webhook-signature", "").split()]
     for secret in secrets:
         expected = sign(secret, event_id, int(timestamp), body).encode()
         if any(hmac.compare_digest(one, expected) for one in offered):
             return event_id
-    raise _bad("no signature matches")
+    raise _bad("no signature matches: sign id, timestamp and body with the secret of this source")

@@ -88,7 +88,12 @@ async def cancel(
             # It has no step to undo, and hears nothing but controls.
             await monitor_controls.keep(tx, id, Control(event_id="cancel", action="stop"))
         elif not await runs.cancel(tx, id):
-            raise Problem(409, "too-late", "Too late", "what it has done cannot be undone any more")
+            raise Problem(
+                409,
+                "too-late",
+                "Too late",
+                "its effects can no longer be undone",
+            )
         await _note(tx, id, "cancel", operator, why)
     services.relay.notify()
     return await _shown(services, id)
@@ -146,7 +151,12 @@ async def retry(
                 tx, asked, action="retry", note=note, by=operator.subject
             )
         ):
-            raise Problem(409, "not-parked", "Nothing to retry", "it waits for no person")
+            raise Problem(
+                409,
+                "not-parked",
+                "Nothing to retry",
+                "it waits for no answer",
+            )
         await _note(tx, id, "retry", operator, why)
     if held:
         try:

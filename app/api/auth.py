@@ -56,7 +56,7 @@ def require(*roles: Role) -> Callable[[ServicesOf, Request, Any], Awaitable[Prin
         if not principal.roles.intersection(roles):
             if request.method != "GET":  # looking writes nothing
                 await _note_refusal(services, principal, request)
-            raise Problem(403, "wrong-role", "Not allowed", f"needs {' or '.join(roles)}")
+            raise Problem(403, "wrong-role", "Not allowed", f"needs the role {' or '.join(roles)}")
         return principal
 
     return check

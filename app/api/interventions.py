@@ -81,6 +81,6 @@ async def answer_intervention(
         )
         row = await interventions.get(tx, id)
     if not won or row is None:
-        raise Problem(409, "answered", "Answered already", "somebody else was first")
+        raise Problem(409, "answered", "Answered already", "GET it to see by whom")
     services.relay.notify()
     return intervention(row)

@@ -62,12 +62,17 @@ async def receive(services: ServicesOf, source: Source, request: Request) -> dic
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise Problem(422, "invalid", "Not valid", f"the callback's {where or 'body'}") from error
     if callback.type.split(".")[0] != source:
-        raise Problem(422, "invalid", "Not valid", "the type is not one of this source")
+        raise Problem(422, "invalid", "Not valid", "the type begins with the source")
     instance = callback.reference.split("/", 1)[0]
     async with services.store.transaction() as tx:
         record = await records.get(tx, instance)
         if record is None:
-            raise Problem(404, "unknown-workflow", "No such workflow", "nothing has this reference")
+            raise Problem(
+                404,
+                "unknown-workflow",
+                "No such workflow",
+                "send the reference that we gave",
+            )
         workflow = of_record(record)
         if source not in workflow.hears:
             raise Problem(422, "not-heard", "Not heard", f"a {record['kind']} hears no {source}")

@@ -47,7 +47,7 @@ async def list_workflows(
     A version of the code has drained when no instance of it is left that has not ended.
     """
     if kind is not None and kind not in KINDS:
-        raise Problem(422, "invalid", "Not valid", "kind is not one of ours")
+        raise Problem(422, "invalid", "Not valid", f"kind is one of {', '.join(sorted(KINDS))}")
     async with services.store.reading() as tx:
         rows = await records.page(
             tx, kind=kind, status=status, version=version, after=after, limit=limit + 1

@@ -43,22 +43,22 @@ def judge(
     did not end `before` then may still give it back.
     """
     if record is None:
-        return Verdict("ask", "no record")
+        return Verdict("ask", "there is no record of it")
     workflow = _known(record)
     if workflow is None or workflow.audited is None:
         return Verdict("ask", f"its record is of a {record['kind']}")
     if any(_about(workflow, key, instance, each) for each in settled):
         return Verdict("fine", "settled by hand")
     if record["state"] != "ended":
-        return Verdict("wait", "its order has not ended")
+        return Verdict("wait", "its instance has not ended")
     outcome = record["outcome"]
     if outcome in workflow.done or outcome in BY_HAND:
-        return Verdict("fine", f"its order ended {outcome}")
+        return Verdict("fine", f"its instance ended {outcome}")
     if record["ended_at"] > before:
-        return Verdict("wait", f"its order ended {outcome} a moment ago")
+        return Verdict("wait", f"its instance ended {outcome} a moment ago")
     if outcome not in workflow.undone or not key.startswith(f"{instance}/"):
-        return Verdict("ask", f"its order ended {outcome}, and never took it under this key")
-    return Verdict("refund", f"its order ended {outcome}")
+        return Verdict("ask", f"its instance ended {outcome}, and never took it under this key")
+    return Verdict("refund", f"its instance ended {outcome}")
 
 
 def _known(record: Any) -> Workflow | None:
