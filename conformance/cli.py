@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import shlex
 import signal
 import sys
@@ -38,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.line = f"python -m conformance {shlex.join(given)}"
         work = arguments.run(arguments)
         return work if isinstance(work, int) else asyncio.run(_until_told(work))
+    except BrokenPipeError:
+        # `head` has read enough. What Python flushes at its end goes nowhere, and nothing passed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
     except TROUBLE as error:
         print(f"conformance: {error}", file=sys.stderr)
         return 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -317,3 +318,14 @@ def test_debug_holds_an_instance_until_enter_is_pressed(debugged: subprocess.Pop
     rest = debugged.stdout.read()
     assert "ended as DONE" in rest
     assert debugged.wait(30) == 0
+
+
+def test_a_reader_that_has_read_enough_is_no_failure_of_the_suite() -> None:
+    shown = [sys.executable, "-m", "conformance", "faults"]
+    with subprocess.Popen(
+        shown, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as listing:
+        assert listing.stdout is not None
+        assert listing.stderr is not None
+        listing.stdout.close()
+        assert (listing.stderr.read(), listing.wait(30)) == ("", 2)
