@@ -9,7 +9,7 @@ from activities import approval, health, pending, record
 from activities.effect import Activity, effect
 from activities.operations import OPERATIONS
 from workflows import Workflow
-from workflows.steps import Step
+from workflows.steps import Step, nothing
 
 __all__ = ["ACTIVITIES", "flaws"]
 
@@ -51,7 +51,8 @@ def _taken_twice(workflows: Sequence[Workflow]) -> list[str]:
         "is the path": [each.path for each in new],
         "is the version": [f"{each.kind} {each.version}" for each in workflows],
     }
-    return [
+    old = {each.kind for each in workflows} - {each.kind for each in new}
+    return [f"{kind} has no latest version: nothing starts it" for kind in sorted(old)] + [
         f"{name} {what} of two definitions"
         for what, names in claims.items()
         for name, count in Counter(names).items()
@@ -71,6 +72,8 @@ def _of_steps(workflow: Workflow) -> Iterator[str]:
     for step in workflow.others:
         if step.undo is not None:
             yield f"{step.name} has an undo, and stands in no table that is undone"
+        if step.name in names:
+            yield f"{step.name} is the name of a step or an undo of the table, and so of its key"
 
 
 def _of_step(step: Step) -> Iterator[str]:
@@ -87,6 +90,8 @@ def _of_step(step: Step) -> Iterator[str]:
 def _of_outcomes(workflow: Workflow) -> Iterator[str]:
     if both := workflow.done & workflow.undone:
         yield f"{', '.join(sorted(both))} cannot mean both done and undone"
+    taken = {each.name for each in workflow.steps}
+    taken |= {each.undo.name for each in workflow.steps if each.undo}
     for type, late in workflow.late.items():
         if type.partition(".")[0] not in workflow.hears:
             yield f"{type} never comes: no callback of its source is heard"
@@ -94,6 +99,12 @@ def _of_outcomes(workflow: Workflow) -> Iterator[str]:
             yield f"{type} contradicts {', '.join(sorted(strange))}, which is no outcome"
         if (late.undo is None) != (late.undoes is None):
             yield f"{type} has an undo and no step, or a step and no undo"
+        elif late.undoes and late.undo and late.undo.name in taken:
+            yield f"{late.undo.name} is a name of the table already: nothing would be sent"
+        elif late.undo and late.undo.body is not nothing:
+            yield f"{late.undo.name} has a body, which would not be sent"
+        elif late.undoes and (late.undoes not in workflow.steps or late.undoes.numbered):
+            yield f"{type} undoes {late.undoes.name}, which is no step of the table with one key"
         elif late.undoes and late.undo and late.undo.do != OPERATIONS.get(late.undoes.do):
             yield f"{late.undo.name} calls {late.undo.do}, which does not undo {late.undoes.do}"
     audited = workflow.audited

@@ -1,4 +1,4 @@
-"""A isolation that many effects pass together, and a suspect alone for a moment.
+"""A lock that many effects pass together, and a suspect alone for a moment.
 
 One for each process: what runs in any of its event loops dies with the others.
 """
@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 LONGEST = 30.0  # seconds
-LOOK = 0.02  # seconds between looks at a closed isolation
+LOOK = 0.02  # seconds between looks at a lock that lets nobody in
 
 
 @dataclass(eq=False)

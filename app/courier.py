@@ -18,8 +18,7 @@ from activities.effect import Env, Fault, perform
 from app import notices
 from store import attempts, inbox, interventions, records
 from store.pauses import CLAIM
-from workflows import of_record
-from workflows.definition import Late
+from workflows import UnknownKind, Workflow, of_record
 from workflows.messages import Answer, Call, Incident
 
 log = logging.getLogger(__name__)
@@ -105,9 +104,15 @@ class Courier:
 
     async def _settle_late(self, event: Any) -> None:
         """An event came after the end: it is made good, or asked about, or changes nothing."""
-        workflow = of_record(event)
+        try:
+            workflow = of_record(event)
+        except UnknownKind as unknown:
+            # Another release may know it; for as long as that is not there, a person has to.
+            if event["raises"] >= GIVE_NOTICE:
+                await self._contradiction(event, f"{event['type']} after the end: {unknown}")
+            return
         made_of = workflow.made_of(event["type"], event["outcome"])
-        if made_of == "undo" and not await self._undo_late(event, workflow.late[event["type"]]):
+        if made_of == "undo" and not await self._undo_late(event, workflow):
             return
         if made_of == "ask":
             await self._contradiction(event, f"{event['type']} after the end")
@@ -115,14 +120,11 @@ class Courier:
         async with self._env.store.transaction() as tx:
             await inbox.consumed(tx, event["instance"], event["name"], event["event_id"], by=by)
 
-    async def _undo_late(self, event: Any, late: Late) -> bool:
-        """Takes back what came after the end; `False` while that is still to be done.
-
-        Raises:
-            LookupError: the workflow does not say how.
-        """
-        if late.undo is None or late.undoes is None:
-            raise LookupError(f"nothing undoes a late {event['type']}")
+    async def _undo_late(self, event: Any, workflow: Workflow) -> bool:
+        """Takes back what came after the end; `False` while that is still to be done."""
+        late = workflow.late[event["type"]]
+        assert late.undo is not None
+        assert late.undoes is not None
         instance, name = event["instance"], late.undo.name
         undoes = f"{instance}/{late.undoes.name}"
         call = Call(instance=instance, key=f"{instance}/{name}", undoes=undoes)

@@ -109,7 +109,7 @@ class Reconciler:
         self._env = env
         self._engine = engine
         self._settings = settings
-        self._poke = notify
+        self._notify = notify
         self._signaller = Signaller(env, engine)
         self._climb = Climb(env, engine, settings, self._signaller.raise_event)
         self._purged_to: ladder.Place | None = None
@@ -169,7 +169,7 @@ class Reconciler:
     def _note(self, report: Report) -> None:
         if report.empty:
             return
-        self._poke()
+        self._notify()
         log.warning("reconciler: %s", {k: v for k, v in report.as_dict().items() if v})
         for name, ids in report.as_dict().items():
             RECONCILED.labels(name).inc(len(ids))

@@ -23,7 +23,8 @@ def _found() -> Iterator[Workflow]:
         yield from (each for each in names.values() if isinstance(each, Workflow))
 
 
-WORKFLOWS: tuple[Workflow, ...] = tuple(_found())
+# One that a file imports from another is still one.
+WORKFLOWS: tuple[Workflow, ...] = tuple({id(each): each for each in _found()}.values())
 
 
 class UnknownKind(LookupError):

@@ -8,12 +8,12 @@ whoever asked was told which.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from workflows.definition import Acceptance, Workflow
-from workflows.inputs import HOUR, WHOLE, Input, Phrase, Timeout, Word
+from workflows.inputs import HOUR, Amount, Input, Phrase, Timeout, Word
 from workflows.instance import End, Yields
 from workflows.messages import Event
 from workflows.saga import Saga
@@ -58,7 +58,7 @@ class ApprovalRequest(Input):
 
     title: Phrase
     action: Word
-    amount: Annotated[int, Field(ge=0, le=10**12), WHOLE] | None = None
+    amount: Amount | None = None
     priority: Word | None = None
     escalate_after: Timeout = 48 * HOUR
     expire_after: Timeout = 72 * HOUR
@@ -91,7 +91,7 @@ def _accept(request: ApprovalRequest, subject: str, rules: Rules) -> Acceptance:
         "approvers": list(rules.approvers),
         "director": rules.director,
     }
-    return Acceptance(fixed, audit=AUTOMATIC if automatic else None)
+    return Acceptance(fixed, asked_by=subject, audit=AUTOMATIC if automatic else None)
 
 
 def approval(saga: Saga, request: Approval) -> Yields[End]:
@@ -154,6 +154,7 @@ V1 = Workflow(
     input=Approval,
     request=ApprovalRequest,
     accept=_accept,
+    rules=Rules,
     body=approval,
     others=(ASK, EXECUTE, TELL),
     done={"APPROVED"},

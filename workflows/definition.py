@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dapr.ext.workflow import DaprWorkflowContext
+from pydantic import BaseModel
 
 from workflows.inputs import Input
 from workflows.instance import End, Instance, Renewed, Yields
@@ -33,6 +34,7 @@ class Late:
     A person is asked where it `contradicts` the outcome. Where everything was undone, what came
     late under the key of the step `undoes` is taken back by `undo`; after an outcome that is
     neither done nor undone, a person is asked: a machine takes nothing back that it does not know.
+    The undo has no body: it is sent even where the input can no longer be read.
     """
 
     contradicts: AbstractSet[str] = NONE
@@ -69,10 +71,12 @@ class Acceptance:
     """What the server adds to a start when it accepts it.
 
     `fixed` belongs to the input from then on, `audit` is noted in the audit trail, once, and `id`
-    is the instance's where the caller named neither an id nor a key.
+    is the instance's where the caller named neither an id nor a key. Where it matters who asks,
+    the same start of somebody else is another one: `asked_by`.
     """
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    asked_by: str | None = None
     audit: Mapping[str, Any] | None = None
     id: str | None = None
 
@@ -91,7 +95,8 @@ class Workflow:
 
     - `path` is where the API starts one, `input` what it validates with; `request`, where the
       server adds to it, is the part that the caller sends. `starters` are the roles that may, and
-      `accept` says what the server adds, given the caller's subject and the settings of the kind
+      `accept` says what the server adds, given the caller's subject and, where there are `rules`,
+      the setting that is called as the kind
     - `body` is the code; it takes a `helper`, which begins and ends every run, and the input
     - `steps` is the table of what is undone in reverse; `others` are the steps outside of it
     - by an outcome in `done` everything stands, by one in `undone` everything was taken back;
@@ -123,6 +128,7 @@ class Workflow:
     request: type[Input] | None = None
     starters: AbstractSet[str] = frozenset({"requester", "operator"})
     accept: Callable[[Any, str, Any], Acceptance] = _as_it_is
+    rules: type[BaseModel] | None = None
     revocable: bool = False
     eternal: bool = False
     helper: type[Instance] = Saga

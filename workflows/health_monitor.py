@@ -14,21 +14,18 @@ would swallow the next event, so every wait has a timeout, which deregisters it.
 from __future__ import annotations
 
 import hashlib
-import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationInfo,
     model_validator,
 )
 
 from workflows.definition import Acceptance, Workflow
-from workflows.inputs import DAY, HOUR, WHOLE, Exact, Input, Whole, Word, is_accepted
+from workflows.inputs import DAY, HOUR, WHOLE, Exact, Input, Whole, Word
 from workflows.instance import End, Instance, Renewed, Yields
 from workflows.messages import WAKE_UP, Answer, Message
 
@@ -48,21 +45,15 @@ _IPV6 = f"{_GROUPS}|{_MIXED}"
 URL = rf"^https?://([A-Za-z0-9._-]+|\[({_IPV6})\])(:[0-9]{{1,5}})?([/?][\x21-\x7e]*)?$"
 
 
-def _as_today(url: str, info: ValidationInfo) -> str:
-    # What was accepted once stays readable, whatever is asked of a URL by now: a check of one that
-    # cannot be asked fails, and somebody is told.
-    if not is_accepted(info) and not re.match(URL, url):
-        raise ValueError("not an http or https URL that can be asked")
-    return url
-
-
+# What was accepted once stays readable, whatever is asked of a URL by now: a check of one that
+# cannot be asked fails, and somebody is told.
 AcceptedUrl = Annotated[
     str,
     StringConstraints(
         pattern=r"^https?://[A-Za-z0-9.:\[\]_-]+([/?][\x21-\x7e]*)?$", max_length=1000
     ),
 ]
-Url = Annotated[AcceptedUrl, AfterValidator(_as_today), Field(json_schema_extra={"pattern": URL})]
+Url = Annotated[str, StringConstraints(pattern=URL, max_length=1000)]
 # An activity lasts no longer than 30 s.
 CheckTimeout = Annotated[float, Field(gt=0, le=25, allow_inf_nan=False, strict=False)]
 Interval = Annotated[float, Field(ge=0.05, le=365 * DAY, allow_inf_nan=False, strict=False)]

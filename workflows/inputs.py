@@ -1,12 +1,13 @@
 """What workflows are started with: one model each, with which the API validates.
 
-What comes in is held to its exact types, and no field is accepted that we do not know. What was
-accepted once stays readable (`accepted`): fields that the code has forgotten are left out.
+What comes in is held to exact types and bounds, and no field is accepted that we do not know. What
+was accepted once stays readable (`accepted`), whatever this release would say of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -16,10 +17,12 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationInfo,
 )
+from pydantic_core import SchemaValidator
 
 from workflows.messages import RetryRule
+
+BOUNDS = frozenset({"ge", "gt", "le", "lt", "pattern", "min_length", "max_length", "strict"})
 
 HOUR = 3_600
 DAY = 86_400
@@ -50,6 +53,7 @@ Clean = Annotated[str, AfterValidator(_clean), CLEAN]
 Word = Annotated[Clean, StringConstraints(min_length=1, max_length=100)]
 Phrase = Annotated[Clean, StringConstraints(min_length=1, max_length=200)]
 Note = Annotated[Clean, StringConstraints(min_length=1, max_length=2000)]
+Amount = Annotated[int, Field(ge=0, le=10**12), WHOLE]  # of money, in minor units of a currency
 Timeout = Annotated[float, Field(gt=0, le=365 * DAY, allow_inf_nan=False, strict=False)]
 
 
@@ -60,17 +64,39 @@ class Exact(BaseModel):
 
     @classmethod
     def accepted(cls, content: Mapping[str, Any]) -> Self:
-        """Reads what was accepted, by this release or by another.
+        """Reads what was accepted, by this release or by another: by its types alone.
+
+        Bounds were looked at when it was accepted. Another release has others, and an instance that
+        could not be read any more would be stuck with what it has done.
 
         Raises:
             ValidationError: it cannot be read.
         """
-        return cls.model_validate(content, strict=False, extra="ignore", context="accepted")
+        read: Self = _reader(cls).validate_python(content, strict=False, extra="ignore")
+        return read
 
 
-def is_accepted(info: ValidationInfo) -> bool:
-    """Whether a validator looks at what was accepted before, by rules that were others then."""
-    return info.context == "accepted"
+@cache
+def _reader(model: type[BaseModel]) -> SchemaValidator:
+    # Else it takes the validators that the models have, bounds and all.
+    return SchemaValidator(_unbound(model.__pydantic_core_schema__), _use_prebuilt=False)
+
+
+def _unbound(schema: Any) -> Any:
+    """A schema of pydantic without bounds, and without what is asked of a value that is there."""
+    if isinstance(schema, list):
+        return [_unbound(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("type") == "function-after":
+        return _unbound(schema["schema"])
+    return {
+        key: {name: _unbound(field) for name, field in inner.items()}
+        if key == "fields"
+        else _unbound(inner)
+        for key, inner in schema.items()
+        if key not in BOUNDS
+    }
 
 
 class Retry(RetryRule):

@@ -15,7 +15,8 @@ OnFailure = Literal["abort", "ask", "tell", "wait"]
 ASK = Settling()  # what is pending is asked for, every minute, for a week
 
 
-def _nothing(_: Any) -> dict[str, Any]:
+def nothing(_: Any) -> dict[str, Any]:
+    """The body of an undo that has nothing to say but what it undoes."""
     return {}
 
 
@@ -29,7 +30,7 @@ class Undo:
 
     name: str
     do: str
-    body: Callable[[Any], dict[str, Any]] = _nothing
+    body: Callable[[Any], dict[str, Any]] = nothing
 
 
 @dataclass(frozen=True)

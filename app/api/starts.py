@@ -66,12 +66,11 @@ async def accept(
     Raises:
         Conflict: the id or the key belongs to another request.
     """
-    rules = getattr(services.settings, workflow.kind, None)
+    rules = getattr(services.settings, workflow.kind) if workflow.rules else None
     acceptance = workflow.accept(request, principal.subject, rules)
     content = request.model_dump(mode="json", exclude_none=True, exclude={"id"})
-    requester = acceptance.fixed.get("requester")
     identity, *former = (
-        records.content_hash([body, requester] if requester else body)
+        records.content_hash([body, acceptance.asked_by] if acceptance.asked_by else body)
         for body in (content, *_as_before(request, content))
     )
     unnamed = request.id is None and idempotency_key is None

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import httpx
+import pytest
 
 from app.notices import Pace
 from store import Store, attempts, inbox, interventions, records
@@ -280,3 +281,24 @@ async def rung(store: Store, **by: float) -> list[str]:
     with later(**by):
         async with store.transaction() as tx:
             return [row["id"] for row in await interventions.claim_unraised(tx, 10)]
+
+
+async def test_late_money_of_a_workflow_that_is_not_there_is_a_persons(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workflows.WORKFLOWS", ())
+    await accept(store)
+    await end(store, "COMPENSATED")
+    await hear(store, "payment.captured")
+    provider = Provider()
+    async with couriers(store, provider) as (courier,):
+        for quarter in range(1, 200):
+            with later(minutes=16 * quarter):
+                await rounds(courier)
+    assert not provider.asked.get(f"{ID}/late_refund")
+    async with store.reading() as tx:
+        [asked] = await interventions.of_instance(tx, ID)
+    assert (asked["kind"], asked["blocking"]) == ("contradiction", False)
+    assert "this release knows no order_fulfilment" in asked["reason"]
+    # For a release that knows it, it is still there.
+    assert await consumers(store, "payment.captured") == [None]

@@ -6,16 +6,21 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from activities import flaws
 from app import serve
+from tests.support.shop import order
 from workflows import WORKFLOWS, UnknownKind, latest, of_record
 from workflows.definition import Late, Workflow
-from workflows.order_fulfilment import CHARGE, RESERVE
+from workflows.order_fulfilment import CHARGE, RESERVE, Line, Order
 from workflows.order_fulfilment import V1 as ORDER
 from workflows.steps import Step, Undo
 
-REFUND = Undo("refund", "payment.refund")
+REFUND, LATE = Undo("refund", "payment.refund"), Undo("late", "payment.refund")
+TALKING = replace(LATE, body=lambda _: {"why": "late"})
+OTHER, TWICE = replace(CHARGE, name="other"), replace(CHARGE, numbered=True)
+LATE_OF_MANY = {"payment.captured": Late(undoes=TWICE, undo=LATE)}
 
 
 def test_every_workflow_is_sound() -> None:
@@ -47,13 +52,18 @@ def test_a_kind_has_one_version_that_new_instances_run_and_one_path() -> None:
             {"late": {"payment.captured": Late(undoes=CHARGE, undo=Undo("r", "payment.charge"))}},
             "does not undo",
         ),
+        ({"late": {"payment.captured": Late(undoes=CHARGE, undo=REFUND)}}, "nothing would be sent"),
+        ({"late": {"payment.captured": Late(undoes=OTHER, undo=LATE)}}, "no step of the table"),
+        ({"late": {"payment.captured": Late(undoes=CHARGE, undo=TALKING)}}, "has a body"),
+        ({"steps": (TWICE, RESERVE), "late": LATE_OF_MANY}, "with one key"),
+        ({"others": (Step("refund", "notifier.send"),)}, "and so of its key"),
+        ({"latest": False}, "no latest version"),
         ({"audited": Step("charge", "payment.charge")}, "audited"),
     ],
 )
 def test_what_is_wrong_with_a_definition_is_said(change: dict[str, Any], flaw: str) -> None:
-    [found, *_] = flaws([replace(ORDER, **change)])
-    assert found.startswith("order_fulfilment v1: ")
-    assert flaw in found
+    found = flaws([replace(ORDER, **change)])
+    assert any(flaw in each and each.startswith("order_fulfilment") for each in found), found
 
 
 @pytest.mark.parametrize(
@@ -100,6 +110,30 @@ def test_no_outcome_lets_money_go_that_the_definition_does_not_name() -> None:
     for workflow in WORKFLOWS:
         for type in workflow.late:
             assert workflow.made_of(type, "AN_OUTCOME_OF_ANOTHER_RELEASE") != "undo"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lines": [{"sku": "s", "quantity": 100_001, "unit_price": 1}] * 201},
+        {"retry": {"attempts": 50, "undo_for": 10**7}},
+        {"currency": "euro", "customer": "", "payment_timeout": 10**9},
+        {"of_another_release": True, "id": "x" * 100},
+    ],
+)
+def test_what_another_release_accepted_is_read_by_its_types(change: dict[str, Any]) -> None:
+    content = {**order("order-1"), **change}
+    with pytest.raises(ValidationError):
+        Order.model_validate(content)
+    read = Order.accepted(content)
+    assert isinstance(read, Order)
+    assert isinstance(read.lines[0], Line)
+    known = {name: value for name, value in change.items() if name in Order.model_fields}
+    assert {name: getattr(read, name) for name in known if name not in ("lines", "retry")} == {
+        name: value for name, value in known.items() if name not in ("lines", "retry")
+    }
+    with pytest.raises(ValidationError):
+        Order.accepted({**content, "lines": "none"})
 
 
 def test_a_kind_of_another_release_is_said_to_be_unknown() -> None:

@@ -20,7 +20,9 @@ ALLOWED = {
     "dataclasses",
     "datetime",
     "hashlib",
+    "functools",
     "pydantic",
+    "pydantic_core",
     "re",
     "typing",
 }
