@@ -56,6 +56,7 @@ def save(events: list[Any], path: Path) -> None:
         if event.HasField("taskFailed"):
             event.taskFailed.failureDetails.ClearField("stackTrace")
     content = {"events": [MessageToDict(event) for event in events]}
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 

@@ -171,6 +171,8 @@ def from_environment() -> Settings:
     for (field, *inside), why in wrong:
         at = "".join(f" ({part})" for part in inside)
         print(f"STEADFAST_{str(field).upper()}{at}: {why}", file=sys.stderr)
+    if any(why == "Field required" for _, why in wrong):
+        print('with `make run`, this sets them: eval "$(python -m launcher env)"', file=sys.stderr)
     raise SystemExit(2)
 
 

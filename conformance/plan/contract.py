@@ -243,5 +243,9 @@ def load(file: Path) -> Target:
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise TargetError("\n".join([f"{file}:", *lines])) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        said = error.strerror or str(error)
+        hint = "`--target` names another one, `conformance init FOLDER` writes one"
+        raise TargetError(f"{file}: {said.lower()}; {hint}") from error
+    except ValueError as error:
         raise TargetError(f"{file}: {error}") from error
