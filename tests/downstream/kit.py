@@ -24,6 +24,8 @@ PROVIDERS = Path(__file__).parents[2] / "activities" / "providers.toml"
 NOWHERE = "http://127.0.0.1:9"
 LINES = [{"sku": "SKU-1", "quantity": 2}]
 CHARGE = {"amount": 3998, "currency": "EUR", "payment_method": "pm-ok", "customer": "c-17"}
+LETTER = {"to": "c-17", "template": "news"}
+TRAINING = {"model": "m", "version": "v1", "dataset": "d-1"}
 NO_FIELDS: Mapping[str, Any] = {}
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from downstream.delivery import Signer, Signers
-from tests.downstream.kit import SECRET, Heard, Witness, in_process, receiver, until
+from tests.downstream.kit import SECRET, TRAINING, Heard, Witness, in_process, receiver, until
 
 
 def verify(heard: Heard) -> None:
@@ -68,7 +68,9 @@ async def test_pending_may_be_refused_later(tmp_path: Path) -> None:
 async def test_without_a_callback_a_settlement_is_looked_up(tmp_path: Path) -> None:
     async with in_process(tmp_path) as witness:
         await witness.script({"callbacks": {"settled": {"after": 0}}})
-        assert (await witness.do("ml.train", "model-1/train")).json()["result"] == "pending"
+        assert (await witness.do("ml.train", "model-1/train", TRAINING)).json()[
+            "result"
+        ] == "pending"
 
         async def settled() -> bool:
             answer = (await witness.look_up("ml.train", "model-1/train")).json()

@@ -100,6 +100,7 @@ async def test_another_target_brings_its_own(tmp_path: Path) -> None:
 def test_flags_win_over_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOWNSTREAM_DATA", "from-variable")
     monkeypatch.setenv("DOWNSTREAM_WEBHOOK_SECRET", "secret")
+    monkeypatch.setenv("DOWNSTREAM_CONFIG", "providers.toml")
     monkeypatch.setenv("DOWNSTREAM_PORT", "1")
     options = parse(["--port", "2"])
     assert (options.data, options.port, options.host) == ("from-variable", "2", "127.0.0.1")

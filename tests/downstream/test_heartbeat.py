@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.downstream.kit import Witness, in_process, process, until
+from tests.downstream.kit import TRAINING, Witness, in_process, process, until
 
 KEY = "model-1/train"
 
@@ -24,10 +24,10 @@ async def test_it_beats_as_long_as_it_is_under_way(tmp_path: Path) -> None:
     async with in_process(tmp_path) as witness:
         await witness.script({"callbacks": {"settled": {"never": True}}})
         began = datetime.now(UTC)
-        first = (await witness.do("ml.train", KEY, {"model": "m"})).json()
+        first = (await witness.do("ml.train", KEY, TRAINING)).json()
         assert (first["result"], first["detail"]["model"]) == ("pending", "m")
         found = await seen(witness)
-        replayed = (await witness.do("ml.train", KEY, {"model": "m"})).json()
+        replayed = (await witness.do("ml.train", KEY, TRAINING)).json()
         [listed] = (await witness.listing("ml.train"))["items"]
         assert began <= beat(first) < found < beat(replayed) < beat(listed) <= datetime.now(UTC)
 
@@ -35,11 +35,11 @@ async def test_it_beats_as_long_as_it_is_under_way(tmp_path: Path) -> None:
 async def test_it_stops_when_it_is_settled(tmp_path: Path) -> None:
     async with in_process(tmp_path) as witness:
         began = datetime.now(UTC)
-        await witness.do("ml.train", KEY, {"model": "m"})
+        await witness.do("ml.train", KEY, TRAINING)
 
         async def settled() -> bool:
             answer = (await witness.look_up("ml.train", KEY)).json()
-            return bool(answer["result"] == "applied" and answer["detail"] == {"model": "m"})
+            return bool(answer["result"] == "applied" and answer["detail"] == TRAINING)
 
         await until(settled)
         assert datetime.now(UTC) - began >= timedelta(seconds=1)
@@ -48,7 +48,7 @@ async def test_it_stops_when_it_is_settled(tmp_path: Path) -> None:
 async def test_it_falls_silent_and_stays_so_after_signal_9(tmp_path: Path) -> None:
     async with process(tmp_path) as witness:
         await witness.script({"pending": {"settle": "applied", "after": 60, "silent_after": 0.2}})
-        first = beat((await witness.do("ml.train", KEY)).json())
+        first = beat((await witness.do("ml.train", KEY, TRAINING)).json())
         assert first <= await seen(witness)
         await asyncio.sleep(0.3)
         last = await seen(witness)

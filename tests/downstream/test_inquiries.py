@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.downstream.kit import Witness, in_process, process, receiver
+from tests.downstream.kit import LETTER, TRAINING, Witness, in_process, process, receiver
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ async def test_undos_are_listed_too(witness: Witness) -> None:
     page = await witness.listing("payment.refund")
     assert brief(page) == [("order-1/refund", "applied", None), ("order-2/refund", "closed", None)]
     assert [each["undoes"] for each in page["items"]] == ["order-1/charge", "order-2/charge"]
-    await witness.do("notifier.send", "task-1/notify")
+    await witness.do("notifier.send", "task-1/notify", LETTER)
     await witness.do("notifier.send", "task-1/cancel", {"undoes": "task-1/notify"})
     page = await witness.listing("notifier.send")
     assert brief(page) == [
@@ -99,7 +99,7 @@ async def test_a_late_capture_stands(tmp_path: Path) -> None:
 async def test_a_listing_goes_on_where_it_ended(witness: Witness) -> None:
     keys = [f"order-{n}/notify" for n in range(5)]
     for key in keys[:4]:
-        await witness.do("notifier.send", key)
+        await witness.do("notifier.send", key, LETTER)
         await witness.charge(key)
     first = await witness.listing("notifier.send", limit=2)
     assert [each["key"] for each in first["items"]] == keys[:2]
@@ -107,7 +107,7 @@ async def test_a_listing_goes_on_where_it_ended(witness: Witness) -> None:
     assert [each["key"] for each in rest["items"]] == keys[2:4]
     assert rest["next"] is None
     # What happens meanwhile is neither missed nor moves what was shown.
-    await witness.do("notifier.send", keys[4])
+    await witness.do("notifier.send", keys[4], LETTER)
     rest = await witness.listing("notifier.send", after=first["next"])
     assert [each["key"] for each in rest["items"]] == keys[2:]
     since = rest["items"][1]["at"]
@@ -193,7 +193,7 @@ async def test_rules_for_requests_spare_inquiries(witness: Witness) -> None:
 async def test_a_delayed_look_up_tells_what_is_true_then(witness: Witness) -> None:
     await witness.script({"pending": {"settle": "applied", "after": 0.1}})
     await witness.script({"delay": 0.4}, match={"method": "GET"})
-    await witness.do("ml.train", "model-1/train")
+    await witness.do("ml.train", "model-1/train", TRAINING)
     began = time.monotonic()
     found = await witness.look_up("ml.train", "model-1/train")
     assert time.monotonic() - began >= 0.4

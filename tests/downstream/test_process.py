@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.downstream.kit import CHARGE, Witness, process, receiver, until
+from tests.downstream.kit import CHARGE, LETTER, Witness, process, receiver, until
 
 
 def held(witness: Witness, *expected: tuple[str, str]) -> Callable[[], Awaitable[bool]]:
@@ -23,9 +23,9 @@ async def test_everything_survives_signal_9(tmp_path: Path) -> None:
             await witness.charge(payment_method="pm-pending")
             await witness.ship()
             await witness.refund("order-2/refund", undoes="order-2/charge")
-            first = await witness.do("notifier.send", "order-1/notify")
+            first = await witness.do("notifier.send", "order-1/notify", LETTER)
         async with process(tmp_path, there.url) as witness:
-            again = await witness.do("notifier.send", "order-1/notify")
+            again = await witness.do("notifier.send", "order-1/notify", LETTER)
             assert again.headers["Idempotent-Replayed"] == "true"
             assert again.json() == first.json()
             assert (await witness.charge("order-2/charge")).json()["result"] == "undone"
@@ -60,7 +60,7 @@ async def test_hanging_before_and_after_the_effect(tmp_path: Path) -> None:
         await witness.script({"hang": True}, match={"key": "order-1/charge"}, times=1)
         await witness.script({"commit_then_hang": True}, match={"instance": "order-2"}, times=1)
         with pytest.raises(httpx.ReadTimeout):
-            await witness.do("notifier.send", "order-2/notify", patience=0.2)
+            await witness.do("notifier.send", "order-2/notify", LETTER, patience=0.2)
         with pytest.raises(httpx.ReadTimeout):
             await witness.do("payment.charge", "order-1/charge", CHARGE, patience=0.2)
         assert await witness.attempts() == ["charge hung"]
@@ -93,7 +93,7 @@ async def test_a_held_request_whose_client_leaves(tmp_path: Path) -> None:
         zombie = {"hold": "before", "on_disconnect": "proceed"}
         await witness.script(zombie, match={"instance": "order-3"})
         keys = [f"order-{n}/notify" for n in (1, 2, 3)]
-        calls = [asyncio.create_task(witness.do("notifier.send", key)) for key in keys]
+        calls = [asyncio.create_task(witness.do("notifier.send", key, LETTER)) for key in keys]
 
         async def all_held() -> bool:
             return len(await witness.held()) == 3
