@@ -127,4 +127,11 @@ class Run:
             return
         self.status = status
         self.output = json.loads(done.result.value) if done.result.value else None
+        assert self.output in self._outcomes(), f"{self.output} is no outcome of its definition"
         self.failure = done.failureDetails.errorMessage
+
+    def _outcomes(self) -> set[str | None]:
+        """What a run may end with: what its definition says, and what others make of it."""
+        ours = [each for each in self.workflows if each.kind == self.kind]
+        declared = {outcome for each in ours for outcome in each.done | each.undone}
+        return {*declared, *(None, "NOT_ACCEPTED", "TERMINATED", "SETTLED")}
