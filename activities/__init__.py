@@ -97,16 +97,15 @@ def _of_outcomes(workflow: Workflow) -> Iterator[str]:
             yield f"{type} never comes: no callback of its source is heard"
         if strange := late.contradicts - workflow.done - workflow.undone:
             yield f"{type} contradicts {', '.join(sorted(strange))}, which is no outcome"
-        if (late.undo is None) != (late.undoes is None):
-            yield f"{type} has an undo and no step, or a step and no undo"
-        elif late.undoes and late.undo and late.undo.name in taken:
-            yield f"{late.undo.name} is a name of the table already: nothing would be sent"
-        elif late.undo and late.undo.body is not nothing:
-            yield f"{late.undo.name} has a body, which would not be sent"
-        elif late.undoes and (late.undoes not in workflow.steps or late.undoes.numbered):
-            yield f"{type} undoes {late.undoes.name}, which is no step of the table with one key"
-        elif late.undoes and late.undo and late.undo.do != OPERATIONS.get(late.undoes.do):
-            yield f"{late.undo.name} calls {late.undo.do}, which does not undo {late.undoes.do}"
+        step, undo = late.undoes, late.undo
+        if step is not None and (step not in workflow.steps or step.numbered):
+            yield f"{type} undoes {step.name}, which is no step of the table with one key"
+        if step is not None and step.undo is None:
+            yield f"{type} undoes {step.name}, which has no undo"
+        if step is not None and step.undo and step.undo.body is not nothing:
+            yield f"{step.undo.name} has a body, which would not be sent"
+        if undo is not None and undo.name in taken:
+            yield f"{undo.name} is a name of the table already: nothing would be sent"
     audited = workflow.audited
     if audited and (audited not in workflow.steps or audited.undo is None):
         yield f"{audited.name} is audited, and no step of the table that can be undone"

@@ -123,12 +123,13 @@ class Courier:
     async def _undo_late(self, event: Any, workflow: Workflow) -> bool:
         """Takes back what came after the end; `False` while that is still to be done."""
         late = workflow.late[event["type"]]
-        assert late.undo is not None
-        assert late.undoes is not None
-        instance, name = event["instance"], late.undo.name
-        undoes = f"{instance}/{late.undoes.name}"
+        step, undo = late.undoes, late.undo
+        assert step is not None
+        assert undo is not None
+        instance, name = event["instance"], undo.name
+        undoes = f"{instance}/{step.name}"
         call = Call(instance=instance, key=f"{instance}/{name}", undoes=undoes)
-        answer = await self._effect(late.undo.do, call, {})
+        answer = await self._effect(undo.do, call, {})
         if answer is None or answer.result == "pending":
             if event["raises"] >= GIVE_NOTICE:
                 await self._contradiction(event, f"{name} is still not made")

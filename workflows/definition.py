@@ -32,14 +32,23 @@ class Late:
     """What an event means that comes after the end of its instance.
 
     A person is asked where it `contradicts` the outcome. Where everything was undone, what came
-    late under the key of the step `undoes` is taken back by `undo`; after an outcome that is
-    neither done nor undone, a person is asked: a machine takes nothing back that it does not know.
-    The undo has no body: it is sent even where the input can no longer be read.
+    late under the key of the step `undoes` is taken back once more, as that step is; after an
+    outcome that is neither done nor undone, a person is asked: a machine takes nothing back that it
+    does not know.
     """
 
     contradicts: AbstractSet[str] = NONE
     undoes: Step | None = None
-    undo: Undo | None = None
+
+    @property
+    def undo(self) -> Undo | None:
+        """The undo under a name of its own: the run may have sent its own before anything came.
+
+        It has no body, and so is sent even where the input can no longer be read.
+        """
+        if self.undoes is None or self.undoes.undo is None:
+            return None
+        return Undo(f"late_{self.undoes.undo.name}", self.undoes.undo.do)
 
 
 @dataclass(frozen=True)

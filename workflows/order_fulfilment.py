@@ -131,7 +131,7 @@ V1 = Workflow(
     undone=UNDONE,
     hears={"payment", "warehouse", "carrier"},
     late={
-        "payment.captured": Late(undoes=CHARGE, undo=Undo("late_refund", "payment.refund")),
+        "payment.captured": Late(undoes=CHARGE),
         "payment.failed": Late(contradicts=DONE),
         "warehouse.not_found": Late(contradicts=DONE),
         "carrier.picked_up": Late(contradicts=UNDONE),

@@ -80,5 +80,5 @@ def _matters(workflow: Workflow) -> Iterator[str]:
     if step is not None:
         yield from (step.name, *([step.undo.name] if step.undo else ()))
     for type, late in workflow.late.items():
-        if late.undo is not None and late.undoes == step:
-            yield from (type, late.undo.name)
+        if (undo := late.undo) is not None and late.undoes == step:
+            yield from (type, undo.name)
