@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.pages import blocks, python
+
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "write-a-workflow.md"
-BLOCK = re.compile(
-    r"^```(?P<kind>\w+) (?P<file>[\w./-]+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
-)
 FILES = {
     "activities/providers.toml",
     "workflows/subscription_renewal.py",
@@ -27,8 +23,8 @@ LINKED = ("conformance", "downstream", "launcher", "simulation", "runtime", "exa
 MOST_OF_A_WORKFLOW, MOST_IN_ALL = 60, 110
 
 
-def blocks() -> dict[str, str]:
-    return {block["file"]: block["text"] for block in BLOCK.finditer(PAGE.read_text("utf-8"))}
+def written() -> dict[str, str]:
+    return {block["file"]: block["text"] for block in blocks(PAGE)}
 
 
 @pytest.fixture(scope="module")
@@ -43,50 +39,38 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / name).symlink_to(ROOT / name)
     for name in ("pyproject.toml", "target.toml"):
         shutil.copy(ROOT / name, folder / name)
-    for file, text in blocks().items():
+    for file, text in written().items():
         with (folder / file).open("a", encoding="utf-8") as to:
             to.write(("\n" if file.endswith(".toml") else "") + text)
     return folder
 
 
-def run(cwd: Path, *arguments: str, timeout: float = 120) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(cwd)},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def test_it_is_as_short_as_it_says() -> None:
-    written = blocks()
-    assert written.keys() == FILES
+    files = written()
+    assert files.keys() == FILES
     assert not any((ROOT / file).exists() for file in FILES if "subscription" in file)
-    assert len(written["workflows/subscription_renewal.py"].splitlines()) <= MOST_OF_A_WORKFLOW
-    assert sum(len(text.splitlines()) for text in written.values()) <= MOST_IN_ALL
+    assert len(files["workflows/subscription_renewal.py"].splitlines()) <= MOST_OF_A_WORKFLOW
+    assert sum(len(text.splitlines()) for text in files.values()) <= MOST_IN_ALL
 
 
 def test_its_tests_and_those_of_every_definition_pass(followed: Path) -> None:
     tests = ("test_subscription_renewal.py", "test_definitions.py", "test_purity.py")
     asked = [f"tests/workflows/{name}" for name in tests]
     asked += ["tests/conformance/test_target.py", "tests/test_arrows.py"]
-    printed = run(followed, "-m", "pytest", "-q", "-n0", *asked)
+    printed = python(followed, followed, "-m", "pytest", "-q", "-n0", *asked)
     assert " passed" in printed
 
 
 def test_what_it_writes_is_well_typed_and_well_formed(followed: Path) -> None:
     files = [str(followed / file) for file in FILES if file.endswith(".py")]
-    run(followed, "-m", "ruff", "check", *files)
-    run(followed, "-m", "ruff", "format", "--check", *files)
-    run(followed, "-m", "mypy", "-p", "workflows")
+    python(followed, followed, "-m", "ruff", "check", *files)
+    python(followed, followed, "-m", "ruff", "format", "--check", *files)
+    python(followed, followed, "-m", "mypy", "-p", "workflows")
 
 
 def test_a_typing_error_in_an_operation_is_found_before_anything_runs(followed: Path) -> None:
-    found = run(
+    found = python(
+        followed,
         followed,
         "-c",
         "from dataclasses import replace\n"
@@ -98,7 +82,8 @@ def test_a_typing_error_in_an_operation_is_found_before_anything_runs(followed: 
 
 
 def test_the_suite_kills_it_everywhere_and_it_is_charged_once(followed: Path) -> None:
-    printed = run(
+    printed = python(
+        followed,
         followed,
         *("-m", "conformance", "run", "--store", "sqlite", "--faults", "app:kill"),
         *("--paths", "subscription_renewal/*", "--work", str(followed / "work")),

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
 import re
 import shutil
 import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,40 +19,23 @@ from conformance.judge.verdict import broken_promises
 from launcher.settings import ROOT
 from tests.conformance.examples import evidence
 from tests.conformance.one_link import LINK, OneLink, one_link
+from tests.support.pages import blocks, python
 
 PAGE = ROOT / "docs" / "extending-the-suite.md"
-BLOCK = re.compile(
-    r"^```(?P<kind>\w+) (?P<file>[\w./-]+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
-)
 SUITE = ("conformance", "launcher", "downstream", "components", "runtime", "examples", ".runtime")
 TRANSFER = ("--target", "examples/transfer/target.toml")
 
 
-def blocks(*, of_suite: bool) -> Iterator[re.Match[str]]:
+def of_page(*, suite: bool) -> Iterator[re.Match[str]]:
     """Those with a folder are changes of the suite, the others a distribution of one's own."""
-    found = BLOCK.finditer(PAGE.read_text("utf-8"))
-    return (block for block in found if ("/" in block["file"]) == of_suite)
-
-
-def command(path: Path, cwd: Path, *arguments: str) -> str:
-    """What the suite prints, with this folder before all others on Python's path."""
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(path)},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return (block for block in blocks(PAGE) if ("/" in block["file"]) == suite)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page's files as an installed distribution."""
     folder = tmp_path_factory.mktemp("site-packages")
-    for block in blocks(of_suite=False):
+    for block in of_page(suite=False):
         (folder / block["file"]).write_text(block["text"], "utf-8")
     project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
     info = folder / f"my_conformance-{project['version']}.dist-info"
@@ -79,9 +60,9 @@ def module(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_fault_and_a_promise_of_another_distribution_are_found(folder: Path) -> None:
-    printed = command(folder, ROOT, "-m", "conformance", "faults")
+    printed = python(folder, ROOT, "-m", "conformance", "faults")
     assert "witness:slow-network\n    What a provider answers arrives a second" in printed
-    listed = command(folder, ROOT, "-m", "conformance", "list", *TRANSFER)
+    listed = python(folder, ROOT, "-m", "conformance", "list", *TRANSFER)
     assert "  witness:slow-network\n" in listed
     assert re.search(r"^  patience +A provider is asked at most five times", listed, re.MULTILINE)
 
@@ -134,7 +115,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns(".run"))
     subprocess.run(["git", "init", "--quiet"], cwd=copy, check=True, timeout=30)
-    for block in blocks(of_suite=True):
+    for block in of_page(suite=True):
         if block["kind"] == "diff":
             apply = ["git", "apply", "--whitespace=nowarn", "-"]
             subprocess.run(apply, cwd=copy, input=block["text"], text=True, check=True, timeout=30)
@@ -145,7 +126,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_victim_has_every_fault_of_a_process(suite: Path) -> None:
-    listed = command(suite, suite, "-m", "conformance", "list", *TRANSFER)
+    listed = python(suite, suite, "-m", "conformance", "list", *TRANSFER)
     assert "  cache              a cache of the application's\n" in listed
     for kind in ("kill", "pause", "cut", "stop"):
         assert f"  cache:{kind}\n" in listed
@@ -153,7 +134,7 @@ def test_the_victim_has_every_fault_of_a_process(suite: Path) -> None:
 
 def test_the_victim_is_killed_and_comes_back(suite: Path) -> None:
     chosen = ("--store", "sqlite", "--faults", "cache:kill", "--paths", "transfer/done")
-    printed = command(suite, suite, "-m", "conformance", "run", *TRANSFER, *chosen)
+    printed = python(suite, suite, "-m", "conformance", "run", *TRANSFER, *chosen)
     assert re.search(
         r"cache kill +\d+ held .*SIGKILL.* is gone.*: \d+ passed$", printed, re.MULTILINE
     )
@@ -176,7 +157,7 @@ print(options.stores.servers["store"].image)
 
 
 def test_victim_and_store_are_containers_too(suite: Path) -> None:
-    names, image = command(suite, suite, "-c", CONTAINERS).splitlines()
+    names, image = python(suite, suite, "-c", CONTAINERS).splitlines()
     assert {"cache", "store"} <= set(names.split())
     assert image == "valkey/valkey:8"
 
@@ -184,5 +165,5 @@ def test_victim_and_store_are_containers_too(suite: Path) -> None:
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="there is no Redis server here")
 def test_the_store_keeps_what_it_has_acknowledged(suite: Path) -> None:
     chosen = ("--store", "valkey", "--faults", "store:kill", "--paths", "transfer/done")
-    printed = command(suite, suite, "-m", "conformance", "run", *TRANSFER, *chosen)
+    printed = python(suite, suite, "-m", "conformance", "run", *TRANSFER, *chosen)
     assert re.search(r"store kill +\d+ held .*: \d+ passed$", printed, re.MULTILINE)
