@@ -11,10 +11,11 @@ from store.group_commit import MOST, GroupCommit
 class Work:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
-        self.open = asyncio.Event()
+        self.open, self.begun = asyncio.Event(), asyncio.Event()
 
     async def __call__(self, wanted: Sequence[int]) -> list[int]:
         self.batches.append(list(wanted))
+        self.begun.set()
         await self.open.wait()
         if 13 in wanted:
             raise ValueError("unlucky")
@@ -25,8 +26,7 @@ async def test_what_arrives_while_one_is_under_way_is_done_together() -> None:
     work = Work()
     group = GroupCommit(work)
     asked = [asyncio.create_task(group(0))]
-    while not work.batches:
-        await asyncio.sleep(0)
+    await work.begun.wait()
     asked += [asyncio.create_task(group(number)) for number in range(1, 6)]
     await asyncio.sleep(0)
     work.open.set()
@@ -56,8 +56,7 @@ async def test_who_gives_up_waiting_takes_nothing_from_the_others() -> None:
     work = Work()
     group = GroupCommit(work)
     first, second = asyncio.create_task(group(1)), asyncio.create_task(group(2))
-    while not work.batches:
-        await asyncio.sleep(0)
+    await work.begun.wait()
     first.cancel()
     work.open.set()
     assert await second == 4
