@@ -6,6 +6,7 @@ side and the worker each open their own.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 TIMEOUT = 10.0  # seconds that a server may take for one answer
+IDLE = 1.0  # seconds after which a connection is asked whether it lives before it is used
 BUSY_TIMEOUT = 30  # seconds; sqlite has one writer at a time, and the others queue here
 
 # Classes of SQLSTATE: connection, rollback, resources, intervention, system.
@@ -47,16 +49,20 @@ class Store:
     ) -> None:
         self.url = url
         self.engine = engine or open_engine(url, timeout)
+        self._unflushed = engine or open_engine(url, timeout, flushed=False)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self, *, flushed: bool = True) -> AsyncIterator[AsyncConnection]:
         """A transaction that commits at the end of the block and rolls back on any error.
+
+        One that need not be `flushed` outlives this process, and may be lost with the machine.
 
         Raises:
             StoreAway: the store did not answer, or not in time.
         """
+        engine = self.engine if flushed else self._unflushed
         with _telling():
-            async with self.engine.begin() as tx, _let_go(tx):
+            async with engine.begin() as tx, _let_go(tx):
                 yield tx
 
     @asynccontextmanager
@@ -74,6 +80,7 @@ class Store:
     async def close(self) -> None:
         """Closes every connection."""
         await self.engine.dispose()
+        await self._unflushed.dispose()
 
 
 @contextmanager
@@ -111,20 +118,22 @@ def unavailable(error: BaseException) -> bool:
     return error.connection_invalidated or state[:2] in AWAY or state in LOST
 
 
-def open_engine(url: str, timeout: float = TIMEOUT, **options: Any) -> AsyncEngine:
+def open_engine(
+    url: str, timeout: float = TIMEOUT, *, flushed: bool = True, **options: Any
+) -> AsyncEngine:
     """SQLAlchemy's engine for our store; `options` go to `create_async_engine`.
 
     On Postgres everything ends after `timeout` seconds: the wait for a connection, to connect, for
-    a lock, for an answer.
+    a lock, for an answer. Unless it is `flushed`, a commit does not wait for the disk.
     """
     if not url.startswith("sqlite"):
         limit = str(int(timeout * 1000))
-        return create_async_engine(
+        server = create_async_engine(
             url,
             pool_size=10,
             max_overflow=20,
             pool_timeout=timeout,
-            pool_pre_ping=True,
+            pool_use_lifo=True,
             connect_args={
                 "timeout": timeout,
                 "command_timeout": timeout,
@@ -133,10 +142,13 @@ def open_engine(url: str, timeout: float = TIMEOUT, **options: Any) -> AsyncEngi
                     "statement_timeout": limit,
                     "lock_timeout": limit,
                     "idle_in_transaction_session_timeout": str(int(timeout * 6000)),
+                    **({} if flushed else {"synchronous_commit": "off"}),
                 },
             },
             **options,
         )
+        _ping_the_idle(server)
+        return server
     arguments = {"connect_args": {"timeout": BUSY_TIMEOUT}, **options}
     engine = create_async_engine(url, **arguments)
 
@@ -145,7 +157,7 @@ def open_engine(url: str, timeout: float = TIMEOUT, **options: Any) -> AsyncEngi
         connection.isolation_level = None
         # The write-ahead log (`migrate`) alone would lose the last commits with the power; an
         # accepted start must not be.
-        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA synchronous={'FULL' if flushed else 'NORMAL'}")
         connection.execute("PRAGMA foreign_keys=ON")
 
     @event.listens_for(engine.sync_engine, "begin")
@@ -157,6 +169,27 @@ def open_engine(url: str, timeout: float = TIMEOUT, **options: Any) -> AsyncEngi
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _ping_the_idle(engine: AsyncEngine) -> None:
+    """Asks a connection whether it lives, unless it was used just now.
+
+    One that fails takes all others of its pool with it, so a restart is noticed at once.
+    """
+    pool, dialect = engine.sync_engine.pool, engine.dialect
+
+    @event.listens_for(pool, "checkin")
+    def note(_: Any, its: Any) -> None:
+        its.info["used_at"] = time.monotonic()
+
+    @event.listens_for(pool, "checkout")
+    def ask(connection: Any, its: Any, _: Any) -> None:
+        if time.monotonic() - its.info.get("used_at", time.monotonic()) < IDLE:
+            return
+        try:
+            dialect.do_ping(connection)
+        except dialect.loaded_dbapi.Error as error:
+            raise exc.InvalidatePoolError from error
 
 
 def columns(table: Table, values: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from app.worker import Worker
 from launcher.postgres import Postgres, temporary
@@ -182,3 +183,32 @@ async def test_a_worker_whose_thread_has_ended_is_noticed(office: Site) -> None:
     assert worker.ended()
     worker._stopping.set()
     assert not worker.ended(), "it was asked to"
+
+
+END_OTHERS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+
+
+async def reads(store: Store) -> None:
+    async with store.reading() as tx:
+        await records.get(tx, "order-1")
+
+
+@pytest.mark.parametrize(("idle", "failures"), [(0.0, 0), (60.0, 1)])
+async def test_after_a_restart_of_the_server_one_call_fails_at_most(
+    office: Site, monkeypatch: pytest.MonkeyPatch, idle: float, failures: int
+) -> None:
+    """And none, if the connections were idle: they are asked whether they live."""
+    monkeypatch.setattr("store.IDLE", idle)
+    await asyncio.gather(*(reads(office.store) for _ in range(8)))
+    other = Store(office.store.url)
+    async with other.reading() as tx:
+        await tx.execute(text(END_OTHERS))
+    await other.close()
+    failed = 0
+    for _ in range(8):
+        try:
+            await reads(office.store)
+        except StoreAway:
+            failed += 1
+    assert failed == failures
