@@ -32,6 +32,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from activities.isolation import IsolationLock
 from activities.providers import Providers
 from store import Store, attempts, interventions, records
+from store.dispatches import Closing, Dispatches, Opening
 from workflows.messages import Answer, Call, RetryRule
 
 LOST = "engine/lost-records"  # the key of what is asked where something runs without a record
@@ -52,6 +53,9 @@ class Env:
     isolation: IsolationLock = field(default_factory=IsolationLock)
     life: str | None = None  # of this process, among all that ever were
     outside: httpx.AsyncBaseTransport | None = None  # how services are reached; None: the network
+
+    def __post_init__(self) -> None:
+        self.dispatches = Dispatches(self.store)
 
 
 Body = Mapping[str, Any]
@@ -81,6 +85,8 @@ async def perform(
         Fault: a lost connection, a 5xx or a 429; to be retried with the same key.
         TimeoutError: the same, after `DEADLINE` seconds.
     """
+    if step and (ordinary := await _together(env, operation, call, body)) is not None:
+        return ordinary
     async with env.store.reading() as tx:
         past = await attempts.past(tx, call.key, call.next_key)
         settled = await interventions.settled_by_hand(tx, call.key)
@@ -100,22 +106,62 @@ async def perform(
         if number is None:
             return Answer(result="undone", reason="the instance has turned down, or ended, since")
         passage.on_company = partial(_note_company, env, number)
-        try:
-            async with asyncio.timeout(DEADLINE):
-                answer = await _found(env, operation, call, first_at) or await _send(
-                    env, operation, call, body
-                )
-        except BaseException as error:
-            # Whatever is raised here has come back, and so is not the death of the process.
-            async with env.store.transaction() as tx:
-                if step:  # the record first, as everywhere: a person's answer locks both
-                    await records.expect(tx, call.instance, _next_try(call, past))
-                await attempts.finish(tx, number, result="fault", error=_describe(error))
-            raise
+        carry_out = _carry_out(env, operation, call, body, first_at)
+        next_try = partial(_next_try, call, past)
+        return await _counted(env, call, number, carry_out, next_try, step=step)
+
+
+async def _together(env: Env, operation: str, call: Call, body: Body) -> Answer | None:
+    """Carries out a step, counted together with others; `None` where anything is unusual.
+
+    It passes before it is counted: who waits for a suspect has not begun.
+    """
+    async with env.isolation.pass_(None):
+        at = records.now()
+        opening = Opening(operation, call, at, at + timedelta(seconds=DEADLINE), env.life)
+        begun = await env.dispatches.begin(opening)
+        if begun is None:
+            return None
+        carry_out = _carry_out(env, operation, call, body, None)
+        next_try = partial(_next_try, call, attempts.Past())
+        return await _counted(env, call, begun.number, carry_out, next_try, step=True)
+
+
+async def _carry_out(
+    env: Env, operation: str, call: Call, body: Body, first_at: datetime | None
+) -> Answer:
+    async with asyncio.timeout(DEADLINE):
+        found = await _found(env, operation, call, first_at)
+        return found or await _send(env, operation, call, body)
+
+
+async def _counted(
+    env: Env,
+    call: Call,
+    number: int,
+    carry_out: Awaitable[Answer],
+    next_try: Callable[[], datetime],
+    *,
+    step: bool,
+) -> Answer:
+    """Waits for what was begun under this number, and notes what came of it."""
+    try:
+        answer = await carry_out
+    except BaseException as error:
+        # Whatever is raised here has come back, and so is not the death of the process.
         async with env.store.transaction() as tx:
-            if step and answer.result == "pending" and call.look_again is not None:
-                await note_pending(tx, call, call.look_again)
-            await attempts.finish(tx, number, result=answer.result, error=answer.reason)
+            if step:  # the record first, as everywhere: a person's answer locks both
+                await records.expect(tx, call.instance, next_try())
+            await attempts.finish(tx, number, result="fault", error=_describe(error))
+        raise
+    look_again = call.look_again if step and answer.result == "pending" else None
+    closing = Closing(number, call.instance, records.now(), answer.result, answer.reason)
+    if step and look_again is None and await env.dispatches.finish(closing):
+        return answer
+    async with env.store.transaction() as tx:
+        if look_again is not None:
+            await note_pending(tx, call, look_again)
+        await attempts.finish(tx, number, result=answer.result, error=answer.reason)
     return answer
 
 

@@ -49,7 +49,7 @@ class Store:
     ) -> None:
         self.url = url
         self.engine = engine or open_engine(url, timeout)
-        self._unflushed = engine or open_engine(url, timeout, flushed=False)
+        self.unflushed = engine or open_engine(url, timeout, flushed=False)
 
     @asynccontextmanager
     async def transaction(self, *, flushed: bool = True) -> AsyncIterator[AsyncConnection]:
@@ -60,7 +60,7 @@ class Store:
         Raises:
             StoreAway: the store did not answer, or not in time.
         """
-        engine = self.engine if flushed else self._unflushed
+        engine = self.engine if flushed else self.unflushed
         with _telling():
             async with engine.begin() as tx, _let_go(tx):
                 yield tx
@@ -80,7 +80,7 @@ class Store:
     async def close(self) -> None:
         """Closes every connection."""
         await self.engine.dispose()
-        await self._unflushed.dispose()
+        await self.unflushed.dispose()
 
 
 @contextmanager

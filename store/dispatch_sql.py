@@ -13,7 +13,7 @@ OPENED = {
     **dict.fromkeys(("instance", "key", "next_key", "operation", "undoes", "process"), "text"),
     **dict.fromkeys(("step", "version"), "text"),
     **dict.fromkeys(("at", "until"), "timestamptz"),
-    **dict.fromkeys(("pivots", "starts"), "boolean"),
+    **dict.fromkeys(("pivots", "starts", "heeds"), "boolean"),
 }
 CLOSED = {"number": "integer", "at": "timestamptz", "result": "text", "error": "text"}
 ENDED = {
@@ -94,7 +94,7 @@ WHERE NOT EXISTS (SELECT 1 FROM attempts AS past WHERE past.key IN (asked.key, a
 AND NOT EXISTS (SELECT 1 FROM interventions WHERE interventions.key = asked.key)
 AND NOT EXISTS (
     SELECT 1 FROM inbox WHERE inbox.instance = asked.instance AND inbox.name = 'cancel'
-    AND (asked.starts OR (asked.pivots AND inbox.consumed_at IS NULL)))
+    AND (asked.heeds OR (asked.pivots AND inbox.consumed_at IS NULL)))
 AND NOT (asked.starts
     AND EXISTS (SELECT 1 FROM attempts AS past WHERE past.instance = asked.instance))
 RETURNING id, instance, key"""

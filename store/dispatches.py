@@ -15,9 +15,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,34 +31,50 @@ log = logging.getLogger(__name__)
 Row = dict[str, Any]
 
 
+# Which run of an instance it is, its name in the engine, and which way it goes.
+RunOf = tuple[int, str, str]
+
+
 @dataclass(frozen=True)
 class Opening:
     """A dispatch that is about to begin: a step of its instance, until when it is at work on it.
 
     With `start` it is the first of a run, which asks whether the run may proceed; `input_hash` is
-    that of what the run was started with.
+    that of what the run was started with. One that `heeds` is not begun where somebody cancelled.
     """
 
     operation: str
     call: Call
+    at: datetime
     until: datetime
     process: str | None = None
     start: Start | None = None
     input_hash: str | None = None
-    at: datetime = field(default_factory=records.now)
+    heeds: bool = False
+
+
+class Begun(NamedTuple):
+    """The number of a dispatch, and of which run it is."""
+
+    number: int
+    run: RunOf
 
 
 @dataclass(frozen=True)
 class Closing:
-    """A dispatch that came back, and what is noted with it: waits to open, or the ending."""
+    """A dispatch that came back, and what is noted with it: waits to open, or the ending.
+
+    They are noted only if the instance is still in the `run` that it began in.
+    """
 
     number: int
     instance: str
+    at: datetime
     result: str
     error: str | None = None
+    run: RunOf | None = None
     waits: tuple[Wait, ...] = ()
     ending: Ending | None = None
-    at: datetime = field(default_factory=records.now)
 
 
 class Dispatches:
@@ -69,11 +85,11 @@ class Dispatches:
         self._openings = GroupCommit(self._begin)
         self._closings = GroupCommit(self._finish)
 
-    async def begin(self, opening: Opening) -> int | None:
-        """Notes that a dispatch begins, and what its instance is doing; returns its number.
+    async def begin(self, opening: Opening) -> Begun | None:
+        """Notes that a dispatch begins, and what its instance is doing.
 
         `None` where anything about it is unusual, or the store did not do it: then it has to begin
-        alone. With `start` a number says too that the run may proceed, forward, as it was started.
+        alone. With `start` it says too that the run may proceed, forward, as it was started.
         What this writes survives our death; that of the machine it need not, for it only counts.
         """
         return await self._openings(opening)
@@ -86,12 +102,12 @@ class Dispatches:
         """
         return await self._closings(closing)
 
-    async def _begin(self, openings: Sequence[Opening]) -> Sequence[int | None]:
+    async def _begin(self, openings: Sequence[Opening]) -> Sequence[Begun | None]:
         try:
             async with self._store.transaction(flushed=False) as tx:
                 begun = await _begin(tx, openings)
-        except Exception:
-            log.warning("%s dispatches have to begin alone", len(openings), exc_info=True)
+        except Exception as error:
+            log.warning("%s dispatches have to begin alone: %r", len(openings), error)
             return [None] * len(openings)
         return [begun.pop((each.call.instance, each.call.key), None) for each in openings]
 
@@ -99,14 +115,14 @@ class Dispatches:
         try:
             async with self._store.transaction() as tx:
                 finished = await _finish(tx, closings)
-        except Exception:
-            log.warning("%s dispatches have to finish alone", len(closings), exc_info=True)
+        except Exception as error:
+            log.warning("%s dispatches have to finish alone: %r", len(closings), error)
             return [False] * len(closings)
         return [each.number in finished for each in closings]
 
 
-async def _begin(tx: AsyncConnection, openings: Sequence[Opening]) -> dict[tuple[str, str], int]:
-    """The numbers of those that were taken, by instance and key."""
+async def _begin(tx: AsyncConnection, openings: Sequence[Opening]) -> dict[tuple[str, str], Begun]:
+    """Those that were taken, by instance and key."""
     sql = dispatch_sql.of(tx.dialect.name)
     # The first of each instance: of two, the second is not ordinary.
     firsts = {each.call.instance: each for each in reversed(openings)}
@@ -118,7 +134,11 @@ async def _begin(tx: AsyncConnection, openings: Sequence[Opening]) -> dict[tuple
     ]
     begun = {row.instance: row for row in await _run(tx, sql.begin, rows)}
     await _run(tx, sql.progress, [row for row in rows if row["instance"] in begun])
-    return {(row.instance, row.key): row.id for row in begun.values()}
+    return {(row.instance, row.key): Begun(row.id, _run_of(known[id])) for id, row in begun.items()}
+
+
+def _run_of(record: Any) -> RunOf:
+    return record.runs, record.engine_id, record.direction
 
 
 async def _locked(tx: AsyncConnection, sql: Statements, ids: Iterable[str]) -> dict[str, Any]:
@@ -171,6 +191,7 @@ def _opened(opening: Opening, record: Any) -> Row:
         "until": _moment(opening.until),
         "pivots": call.must and record.direction == "forward",
         "starts": start is not None,
+        "heeds": opening.heeds or start is not None,
         "version": start.version if start else None,
     }
 
@@ -196,7 +217,11 @@ async def _carried(
     """Those whose riders need nothing but to be noted; one of each instance."""
     firsts = {each.instance: each for each in reversed(riding) if _is_plain(each)}
     known = await _locked(tx, sql, firsts) if firsts else {}
-    open_ = [firsts[id] for id, record in known.items() if record.state != "ended"]
+    open_ = [
+        firsts[id]
+        for id, record in known.items()
+        if record.state != "ended" and firsts[id].run == _run_of(record)
+    ]
     found = await _run(tx, sql.look, [row for each in open_ for row in _waits(each)])
     heard = {row.instance for row in found}
     return [each for each in open_ if each.instance not in heard]

@@ -40,7 +40,7 @@ async def accept(store: Store, *ids: str) -> None:
 
 def step(id: str, key: str = "charge", **changes: Any) -> Opening:
     call = Call(instance=id, key=f"{id}/{key}", next_key=f"{id}/{key}/2", **changes)
-    return Opening("payment.charge", call, UNTIL, "a life", at=AT)
+    return Opening("payment.charge", call, AT, UNTIL, "a life")
 
 
 def first(id: str, **changes: Any) -> Opening:
@@ -127,6 +127,7 @@ UNUSUAL_TO_BEGIN: dict[str, tuple[Change, Opening]] = {
     "a cancel that is behind the pivot now": (hears("cancel"), step("odd", must=True)),
     "no record": (nothing, step("unheard-of")),
     "it began before": (tries("another"), first("odd")),
+    "somebody cancelled whom it heeds": (hears("cancel"), replace(step("odd"), heeds=True)),
     "a start that is cancelled": (hears("cancel"), first("odd")),
     "a start that was cancelled": (hears("cancel", "cancel/1"), first("odd")),
     "a start on the way down": (turn_down, first("odd")),
@@ -176,12 +177,13 @@ async def test_what_is_ordinary_is_counted_and_shown(store: Store, case: str) ->
     async with store.transaction() as tx:
         await change(tx, "one")
         await records.progress(tx, "one", waiting_for="x", due_at=DUE, woken_at=AT)
-    number = await Dispatches(store).begin(opening)
+    taken = await Dispatches(store).begin(opening)
+    assert taken is not None
     [*_, made] = await tried(store, "one")
     call = opening.call
     assert made == {
         **dict.fromkeys(("ended_at", "result", "error")),
-        "id": number,
+        "id": taken.number,
         "instance": "one",
         "key": call.key,
         "operation": "payment.charge",
@@ -234,9 +236,9 @@ async def test_of_two_of_one_instance_the_second_goes_alone(store: Store) -> Non
 
 
 async def begun(store: Store, id: str) -> Closing:
-    number = await Dispatches(store).begin(step(id, id))
-    assert number is not None
-    return Closing(number, id, "applied", "why", at=AT)
+    made = await Dispatches(store).begin(step(id, id))
+    assert made is not None
+    return Closing(made.number, id, AT, "applied", "why", made.run)
 
 
 async def test_what_came_back_is_finished_together(store: Store) -> None:
@@ -309,6 +311,9 @@ OPEN = {"waits": (wait("odd"),)}
 UNUSUAL_TO_FINISH: dict[str, tuple[Change, dict[str, Any]]] = {
     "an ending of what has ended": (values(state="ended"), END),
     "a wait of what has ended": (values(state="ended"), OPEN),
+    "another run since": (values(runs=1), END),
+    "another name since": (values(engine_id="odd~1"), OPEN),
+    "it turned since": (values(direction="down"), OPEN),
     "a wait that was opened": (opens, OPEN),
     "an event is there": (hears("carrier"), OPEN),
     "the wait took an event before": (hears("carrier", "carrier/1"), OPEN),

@@ -27,7 +27,8 @@ async def shop(tmp_path: Path) -> AsyncIterator[World]:
 
 def without_a_store(shop: World, run: Run, since: str, seconds: float) -> None:
     """From the first call of an activity on, its file cannot be opened for so many seconds."""
-    working, broken = shop.store.engine, open_engine("sqlite+aiosqlite:////nowhere/app.db")
+    working = (shop.store.engine, shop.store.unflushed)
+    broken = open_engine("sqlite+aiosqlite:////nowhere/app.db")
     carried_out = run.activity
     began: list[Any] = []
 
@@ -35,11 +36,12 @@ def without_a_store(shop: World, run: Run, since: str, seconds: float) -> None:
         if name == since and not began:
             began.append(run.clock)
         away = began and run.clock < began[0] + timedelta(seconds=seconds)
-        shop.store.engine = broken if away else working
+        if away:
+            shop.store.engine = shop.store.unflushed = broken
         try:
             return await carried_out(name, message)
         finally:
-            shop.store.engine = working
+            shop.store.engine, shop.store.unflushed = working
 
     run.activity = activity
 
