@@ -81,13 +81,14 @@ async def _has_a_listener(tx: AsyncConnection, record: RowMapping | None, name: 
     return (await tx.execute(_LISTENS, asked)).first() is not None
 
 
+_HEARD = update(record_table).where(
+    record_table.c.id == bindparam("its_id"), record_table.c.status.in_(("WAITING", "PARKED"))
+)
+
+
 async def _expect_to_be_heard(tx: AsyncConnection, instance: str, at: datetime) -> None:
     """Who waits is to go on now; one at work hears of it when that is done."""
-    await tx.execute(
-        update(record_table)
-        .where(record_table.c.id == instance, record_table.c.status.in_(("WAITING", "PARKED")))
-        .values(expected_at=at)
-    )
+    await tx.execute(_HEARD, {"its_id": instance, "expected_at": at})
 
 
 async def take(tx: AsyncConnection, wait: Wait) -> WaitResult:
@@ -212,15 +213,20 @@ async def _consume(tx: AsyncConnection, wait: Wait, event: Event) -> None:
         await records.pass_pivot(tx, wait.instance)
 
 
+_IS = and_(
+    inbox.c.instance == bindparam("its_instance"),
+    inbox.c.name == bindparam("its_name"),
+    inbox.c.event_id == bindparam("its_event"),
+)
+_CONSUMED = update(inbox).where(_IS).values(next_raise_at=None)
+
+
 async def consumed(
     tx: AsyncConnection, instance: str, name: str, event_id: str, *, by: str
 ) -> None:
     """Marks an event as dealt with, and by what."""
-    await tx.execute(
-        update(inbox)
-        .where(_is(instance, name, event_id))
-        .values(consumed_by=by, consumed_at=records.now(), next_raise_at=None)
-    )
+    asked = {"its_instance": instance, "its_name": name, "its_event": event_id}
+    await tx.execute(_CONSUMED, {**asked, "consumed_by": by, "consumed_at": records.now()})
 
 
 _SET_WAIT = update(waits).where(

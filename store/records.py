@@ -242,22 +242,27 @@ async def ran(tx: AsyncConnection, record: RowMapping) -> None:
     )
 
 
+_PASS_PIVOT = (
+    update(records)
+    .where(records.c.id == bindparam("its_id"), OPEN, records.c.direction == "forward")
+    .values(pivoted=True)
+)
+_TOO_LATE = (
+    update(inbox)
+    .where(inbox.c.instance == bindparam("its_id"), inbox.c.name == "cancel")
+    .where(inbox.c.consumed_at.is_(None))
+    .values(consumed_by="too_late", consumed_at=bindparam("at"))
+)
+
+
 async def pass_pivot(tx: AsyncConnection, id: str) -> None:
     """Notes that there is no way back for an instance that goes forward.
 
     A cancel that was kept and not obeyed has lost, in this run and in every later one.
     """
-    passed = await tx.execute(
-        update(records)
-        .where(records.c.id == id, OPEN, records.c.direction == "forward")
-        .values(pivoted=True)
-    )
+    passed = await tx.execute(_PASS_PIVOT, {"its_id": id})
     if passed.rowcount:
-        await tx.execute(
-            update(inbox)
-            .where(inbox.c.instance == id, inbox.c.name == "cancel", inbox.c.consumed_at.is_(None))
-            .values(consumed_by="too_late", consumed_at=now())
-        )
+        await tx.execute(_TOO_LATE, {"its_id": id, "at": now()})
 
 
 _RUN_BEFORE = select(records.c.accepted_at).where(
@@ -274,16 +279,20 @@ async def run_before_since(tx: AsyncConnection, id: str) -> datetime | None:
     return since
 
 
+_CANCEL = (
+    select(inbox.c.event_id)
+    .where(inbox.c.instance == bindparam("its_id"), inbox.c.name == "cancel")
+    .limit(1)
+)
+
+
 async def cancelled(tx: AsyncConnection, record: RowMapping) -> bool:
     """Whether an instance is on its way down, or is told to be and can still obey."""
     if record["direction"] == "down":
         return True
     if record["pivoted"]:
         return False
-    query = select(inbox.c.event_id).where(
-        inbox.c.instance == record["id"], inbox.c.name == "cancel"
-    )
-    return (await tx.execute(query.limit(1))).first() is not None
+    return (await tx.execute(_CANCEL, {"its_id": record["id"]})).first() is not None
 
 
 _PROGRESS = update(records).where(records.c.id == bindparam("its_id"), OPEN)
@@ -303,11 +312,8 @@ async def progress(tx: AsyncConnection, id: str, **values: Any) -> None:
 
 async def expect(tx: AsyncConnection, id: str, at: datetime) -> None:
     """A sign of life that changes nothing else: something will be heard of it again until `at`."""
-    await tx.execute(
-        update(records)
-        .where(records.c.id == id, OPEN)
-        .values(progress_at=now(), expected_at=at, woken_at=None)
-    )
+    sign = {"progress_at": now(), "expected_at": at, "woken_at": None}
+    await tx.execute(_PROGRESS, {"its_id": id, **sign})
 
 
 async def turn(tx: AsyncConnection, turn: DirectionChange) -> None:
@@ -316,6 +322,13 @@ async def turn(tx: AsyncConnection, turn: DirectionChange) -> None:
     await progress(tx, turn.instance, status="RUNNING", **values)
     if turn.direction == "forward":
         await pass_pivot(tx, turn.instance)
+
+
+_UNHEARD = (
+    update(inbox)
+    .where(inbox.c.instance == bindparam("its_id"), inbox.c.consumed_at.is_(None))
+    .values(next_raise_at=bindparam("at"), raises=0)
+)
 
 
 async def end(tx: AsyncConnection, ending: Ending) -> None:
@@ -334,8 +347,4 @@ async def end(tx: AsyncConnection, ending: Ending) -> None:
         ended_at=at,
     )
     # What it has not heard is the courier's now.
-    await tx.execute(
-        update(inbox)
-        .where(inbox.c.instance == ending.instance, inbox.c.consumed_at.is_(None))
-        .values(next_raise_at=at, raises=0)
-    )
+    await tx.execute(_UNHEARD, {"its_id": ending.instance, "at": at})
