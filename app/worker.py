@@ -14,6 +14,7 @@ from dapr.ext.workflow import WorkflowActivityContext, WorkflowRuntime
 from dapr.ext.workflow.logger import LoggerOptions
 
 from activities import ACTIVITIES
+from activities.connections import Connections
 from activities.effect import Activity, Env
 from activities.isolation import IsolationLock
 from activities.providers import Providers
@@ -63,10 +64,7 @@ def _client(
         base_url=known.url or settings.downstream_url,
         headers={"Authorization": f"Bearer {token}"} if token else None,
         timeout=known.timeout or settings.provider_timeout,
-        transport=transport,
-        limits=httpx.Limits(
-            max_connections=known.connections, max_keepalive_connections=known.connections // 2
-        ),
+        transport=transport or Connections(known.connections),
     )
 
 
